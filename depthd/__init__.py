@@ -1,0 +1,1 @@
+"""depthd: hole-free metric depth for robots, published in shared memory."""

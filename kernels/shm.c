@@ -1,0 +1,1 @@
+/* written next */ typedef int depthd_shm_placeholder;
