@@ -1,0 +1,3 @@
+#ifndef DEPTHD_H
+#define DEPTHD_H
+#endif
