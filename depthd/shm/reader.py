@@ -30,7 +30,15 @@ _NAME_POLL_S = 0.02
 woken.
 """
 
+_FIT_STATUSES = frozenset(FitStatus)
+_CAMERA_STATES = frozenset(CameraState)
+
 Views = dict[str, "np.ndarray[Any, Any]"]
+
+
+def _camera_state(number: int) -> CameraState:
+    """A state that this version does not know is none to rely on."""
+    return CameraState(number) if number in _CAMERA_STATES else CameraState.LOST
 
 
 class Frame:
@@ -74,7 +82,7 @@ class Frame:
     @property
     def state(self) -> CameraState:
         """What the camera was doing when the frame was published."""
-        return CameraState(self._metadata.camera_state)
+        return _camera_state(self._metadata.camera_state)
 
     @property
     def dropped(self) -> int:
@@ -139,7 +147,7 @@ class Frame:
             m.fit_pearson_r,
             m.fit_sample_count,
             m.fit_age_frames,
-            FitStatus(m.fit_status),
+            FitStatus(m.fit_status) if m.fit_status in _FIT_STATUSES else FitStatus.UNFIT,
         )
 
     @property
@@ -241,7 +249,7 @@ class Reader:
     @property
     def state(self) -> CameraState:
         """What the camera is doing now."""
-        return CameraState(int(self.header["camera_state"]))
+        return _camera_state(int(self.header["camera_state"]))
 
     @property
     def writer_lives(self) -> bool:
