@@ -320,7 +320,8 @@ def test_a_reader_needs_numpy_and_nothing_else() -> None:
 import sys, sysconfig
 import depthd
 own = ("depthd", "numpy")
-outside = {m.partition(".")[0] for m in sys.modules if "site-packages" in str(getattr(sys.modules[m], "__file__", ""))}
+files = {m: str(getattr(module, "__file__", "")) for m, module in sys.modules.items()}
+outside = {m.partition(".")[0] for m in files if "site-packages" in files[m]}
 print(sorted(m for m in outside if not m.startswith(own) and not m.startswith("_")))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
