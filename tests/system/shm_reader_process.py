@@ -23,6 +23,8 @@ def copy_is_torn(frame: depthd.Frame, dawdle: bool) -> bool:
     value = frame.camera_index % BYTE_VALUES
     torn = frame.pixels_per_source[0] != frame.camera_index
     for plane in (frame.depth, frame.source, frame.sigma, frame.left, frame.stereo_depth):
+        if plane is None:
+            continue
         copy = plane.copy()
         torn |= bool((copy.view(np.uint8) != value).any())
         if dawdle:
