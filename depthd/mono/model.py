@@ -190,15 +190,19 @@ def default_card(file: str) -> ModelCard:
     )
 
 
-def input_size(card: ModelCard, height: int, width: int, short_side_px: int | None = None) -> tuple[int, int]:
+def input_size(
+    card: ModelCard, height: int, width: int, short_side_px: int | None = None, square: bool = False
+) -> tuple[int, int]:
     """(height, width) in px at which the network sees a picture of this size.
 
     Each side is scaled by the same factor and then rounded to the nearest multiple, at least one.
-    short_side_px replaces the card's aim. For Depth Anything V2 (short side 518, multiple 14) 1280x720 gives
-    924x518, as its own transform does.
+    short_side_px replaces the card's aim; square squeezes to 1:1. For Depth Anything V2 (short side 518,
+    multiple 14) 1280x720 gives 924x518, as its own transform does.
     """
     if height < 1 or width < 1:
         raise ValueError(f"a picture of {width}x{height} px has no size")
+    if square:
+        height = width = min(height, width)
     rule = card.size
     if short_side_px is not None:
         scale = short_side_px / min(height, width)
