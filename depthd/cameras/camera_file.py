@@ -77,7 +77,7 @@ def load_picture(path: Path) -> NDArray[np.uint8]:
     """uint8 (height, width, 3) BGR. Raises UsageError."""
     if not path.is_file():
         raise UsageError(f"there is no picture {path}", "check the path")
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    picture: Any = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if picture is None:
         raise UsageError(f"{path} is not a picture that OpenCV can read", "give a PNG or JPEG file")
     return picture

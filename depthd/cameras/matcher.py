@@ -82,8 +82,8 @@ class StereoMatcher:
         """uint8 (height, width, 3) twice -> float32 (height, width), metres; the next call writes it
         again.
         """
-        left = cv2.cvtColor(left_bgr, cv2.COLOR_BGR2GRAY)
-        right = cv2.cvtColor(right_bgr, cv2.COLOR_BGR2GRAY)
+        left: Any = cv2.cvtColor(left_bgr, cv2.COLOR_BGR2GRAY)
+        right: Any = cv2.cvtColor(right_bgr, cv2.COLOR_BGR2GRAY)
         search = self._search
         disparity = search.disparity(left, right)
         full_size = self._reduced.width == self._full.width and self._reduced.height == self._full.height
@@ -117,7 +117,7 @@ class _Search:
         self._tolerance = config.left_right_tolerance_px
         # Penalties as OpenCV recommends: 8 and 32 times the block's area.
         area = config.block_size_px**2
-        self._matcher: Any = cv2.StereoSGBM_create(
+        self._matcher: Any = cv2.StereoSGBM.create(
             minDisparity=self._start,
             numDisparities=count,
             blockSize=config.block_size_px,
@@ -144,7 +144,9 @@ class _Search:
         """uint8 grey of any size -> float32 (height, width) disparity in this camera's pixels, NaN where
         none.
         """
-        for picture, resized, padded in zip((left, right), self._resized, self._padded, strict=True):
+        sizes = (self._resized, self._padded)
+        for given, resized, padded in zip((left, right), *sizes, strict=True):
+            picture: Any = given
             if picture.shape != resized.shape:
                 picture = cv2.resize(picture, self._size, dst=resized, interpolation=cv2.INTER_AREA)
             cv2.copyMakeBorder(picture, 0, 0, *self._margins, cv2.BORDER_REPLICATE, dst=padded)
@@ -179,7 +181,7 @@ def _check_left_right(sixteenths, start, tolerance, nearest, out):  # type: igno
         nearest[:] = -np.inf
         for column in range(width):
             disparity = np.float32(sixteenths[row, column]) / np.float32(_FRACTIONS)
-            partner = int(math.floor(column - disparity + 0.5))
+            partner = math.floor(column - disparity + 0.5)
             if sixteenths[row, column] < least or partner < 0 or partner >= width:
                 disparity = np.float32(np.nan)
             elif disparity > nearest[partner]:
@@ -188,7 +190,7 @@ def _check_left_right(sixteenths, start, tolerance, nearest, out):  # type: igno
         for column in range(width):
             disparity = out[row, column]
             if not math.isnan(disparity):
-                partner = int(math.floor(column - disparity + 0.5))
+                partner = math.floor(column - disparity + 0.5)
                 if nearest[partner] > disparity + tolerance:
                     out[row, column] = np.nan
 
@@ -221,12 +223,12 @@ def _enlarge(reduced_m, disparity_per_inverse_depth, out):  # type: ignore[no-un
     rows, columns = reduced_m.shape
     for row in range(height):
         y = (row + 0.5) * rows / height - 0.5
-        top = min(max(int(math.floor(y)), 0), rows - 1)
+        top = min(max(math.floor(y), 0), rows - 1)
         bottom = min(top + 1, rows - 1)
         fy = min(max(y - top, 0.0), 1.0)
         for column in range(width):
             x = (column + 0.5) * columns / width - 0.5
-            left = min(max(int(math.floor(x)), 0), columns - 1)
+            left = min(max(math.floor(x), 0), columns - 1)
             right = min(left + 1, columns - 1)
             fx = min(max(x - left, 0.0), 1.0)
             nearest = reduced_m[top if fy < 0.5 else bottom, left if fx < 0.5 else right]

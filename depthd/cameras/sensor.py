@@ -59,7 +59,7 @@ def _hidden(depth_right_m, row, column, depth, disparity):  # type: ignore[no-un
     at = column - disparity
     if at < -0.5 or at > depth_right_m.shape[1] - 0.5:
         return True
-    left = min(max(int(math.floor(at)), 0), depth_right_m.shape[1] - 1)
+    left = min(max(math.floor(at), 0), depth_right_m.shape[1] - 1)
     right = min(left + 1, depth_right_m.shape[1] - 1)
     # The point lies between two rays, and on a slanted surface one of them is nearer.
     return max(depth_right_m[row, left], depth_right_m[row, right]) < 0.998 * depth

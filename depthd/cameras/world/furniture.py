@@ -75,8 +75,10 @@ def shelf(rng: Random, width_m: float, height_m: float, boards: int, columns: in
     for x in np.linspace(-width_m / 2, width_m / 2, columns + 1):
         solids.append(box((x, height_m / 2, -depth + 0.02), (0.045, height_m, 0.03), DARK_METAL, "shelf"))
         solids.append(box((x, height_m / 2, -0.02), (0.045, height_m, 0.03), DARK_METAL, "shelf"))
-    for y in np.linspace(0.12, height_m - 0.02, boards):
-        solids.append(box((0, y, -depth / 2), (width_m, 0.035, depth), DARK_METAL, "shelf"))
+    solids += [
+        box((0, y, -depth / 2), (width_m, 0.035, depth), DARK_METAL, "shelf")
+        for y in np.linspace(0.12, height_m - 0.02, boards)
+    ]
     gap = (height_m - 0.14) / (boards - 1)
     for level in range(boards - 1):
         for column in range(columns):
@@ -111,7 +113,7 @@ def load(rng: Random, width_m: float, height_m: float) -> list[Solid]:
 
 def ring_binder(rng: Random) -> Material:
     tone = rng.uniform(0.12, 0.75)
-    return Material(tuple(tone * rng.uniform(0.85, 1.1, 3)), "label", 0.6, specular=0.1)  # type: ignore[arg-type]
+    return Material(tuple(tone * rng.uniform(0.85, 1.1, 3)), "label", 0.6, specular=0.1)
 
 
 def books(rng: Random, width_m: float, height_m: float) -> list[Solid]:
@@ -119,7 +121,7 @@ def books(rng: Random, width_m: float, height_m: float) -> list[Solid]:
     while x < width_m:
         thickness, height = rng.uniform(0.02, 0.055), height_m * rng.uniform(0.72, 1.0)
         colour = tuple(rng.uniform(0.25, 1.0, 3) ** rng.uniform(0.4, 1.5))
-        cover = Material(colour, str(rng.choice(["label", "fabric", "text"])), 0.22, specular=0.06)  # type: ignore[arg-type]
+        cover = Material(colour, str(rng.choice(["label", "fabric", "text"])), 0.22, specular=0.06)
         size = (thickness * 0.96, height, 0.19)
         solids.append(box((x + thickness / 2, height / 2, -0.06), size, cover, "books"))
         x += thickness
@@ -134,7 +136,7 @@ def bottle(rng: Random, height_m: float = 0.24, glass: bool = False, name: str =
     """Body, shoulder, neck and cap, with a printed label unless it is of glass."""
     radius = 0.14 * height_m
     hue = tuple(rng.uniform(0.35, 0.9, 3))
-    body = GLASS if glass else Material(hue, "plaster", 0.2, specular=0.5, gloss=70)  # type: ignore[arg-type]
+    body = GLASS if glass else Material(hue, "plaster", 0.2, specular=0.5, gloss=70)
     cap = Material((0.93, 0.93, 0.92), "plaster", 0.1, specular=0.2)
     solids = [
         frustum((0, 0, 0), radius, 0.62 * height_m, body, name),
@@ -151,7 +153,7 @@ def bottle(rng: Random, height_m: float = 0.24, glass: bool = False, name: str =
 
 
 def jar(rng: Random, height_m: float = 0.12) -> list[Solid]:
-    print_ = Material(tuple(rng.uniform(0.6, 1.0, 3)), "label", 0.0, specular=0.2)  # type: ignore[arg-type]
+    print_ = Material(tuple(rng.uniform(0.6, 1.0, 3)), "label", 0.0, specular=0.2)
     lid = Material((0.92, 0.92, 0.90), "plaster", 0.1, specular=0.3)
     radius = 0.4 * height_m
     return [
@@ -180,8 +182,7 @@ def chair(colour: Point) -> list[Solid]:
         box((0, 0.78, 0.21), (0.44, 0.42, 0.05), seat, "chair"),
     ]
     for x in (-0.2, 0.2):
-        for z in (-0.19, 0.19):
-            solids.append(capsule((x, 0.0, z), (x, 0.44, z), 0.014, STEEL, "chair"))
+        solids += [capsule((x, 0.0, z), (x, 0.44, z), 0.014, STEEL, "chair") for z in (-0.19, 0.19)]
         solids.append(capsule((x, 0.44, 0.2), (x, 0.62, 0.22), 0.014, STEEL, "chair"))
     return solids
 

@@ -4,6 +4,7 @@ frame.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -116,7 +117,7 @@ class Renderer:
     def _bands(self, rows: int) -> list[tuple[int, int]]:
         """A few bands for each thread, since some hold more solids than others."""
         edges = np.linspace(0, rows, min(4 * self._threads, rows) + 1).astype(int).tolist()
-        return list(zip(edges[:-1], edges[1:], strict=True))
+        return list(itertools.pairwise(edges))
 
     def _frames_at(self, seconds: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         if not self._moving:
@@ -193,7 +194,7 @@ def bounding_sphere(frame: Matrix, corners: NDArray[np.float64]) -> tuple[float,
     """Centre, and as radius the middle one of the half extents, so that a rod casts no ball's shadow."""
     centre = frame @ (*corners.mean(0), 1.0)
     extents = np.linalg.norm(frame[:3, :3] * np.ptp(corners, axis=0) / 2, axis=0)
-    return (*centre[:3].tolist(), float(np.sort(extents)[1]))  # type: ignore[return-value]
+    return (*centre[:3].tolist(), float(np.sort(extents)[1]))
 
 
 def optical_to_world(pose: Pose) -> Matrix:

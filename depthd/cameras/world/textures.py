@@ -7,6 +7,7 @@ them as bytes with all their mip levels, because a ray caster samples once a pix
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import cv2
@@ -79,7 +80,7 @@ def parquet(rng: np.random.Generator) -> Picture:
     rows = 6
     picture = wood(rng)
     edges = np.linspace(0, SIDE, rows + 1).astype(int)
-    for top, bottom in zip(edges[:-1], edges[1:], strict=True):
+    for top, bottom in itertools.pairwise(edges):
         joints = np.sort(rng.choice(np.arange(0, SIDE, 32), 2, replace=False))
         row = np.roll(picture[top:bottom], int(rng.integers(SIDE)), 1) * 0.9
         tones = rng.uniform(0.78, 1.12, 2)
