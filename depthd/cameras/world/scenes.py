@@ -74,8 +74,8 @@ def passing_hand(nearest_m: float, period_s: float) -> Motion:
         phase = seconds / period_s % 1.0
         there = np.clip(min(phase - 0.25, 0.75 - phase) / 0.12, 0.0, 1.0)
         there = there * there * (3 - 2 * there)
-        wave = 0.05 * np.sin(2 * np.pi * 1.1 * seconds)
-        away, near = np.array([0.75, 0.75, 0.10]), np.array([0.03 + wave, EYE_HEIGHT_M - 0.02, nearest_m])
+        wave = 0.03 * np.sin(2 * np.pi * 0.9 * seconds)
+        away, near = np.array([0.75, 0.75, 0.10]), np.array([0.10 + wave, EYE_HEIGHT_M - 0.03, nearest_m])
         return translation(*(away + there * (near - away))) @ yawed(0.4 * wave)
 
     return motion
@@ -108,12 +108,12 @@ def room(rng: Random) -> Scene:
     solids += at(2.1, 0, 2.3, carton((0.5, 0.42, 0.4)), 0.4)
     solids += table_top(rng)
     solids += moving([sphere((0, 0.74 + 0.085, 0), 0.085, ball_paint(), "sphere")], rolling_ball)
-    solids += moving(hand(), passing_hand(0.19, 9.0))
+    solids += moving(hand(), passing_hand(0.24, 9.0))
     solids += [
         quad((0.0, 2.59, 1.6), 1.2, 0.6, Material((1, 1, 1), emission=1.6), "ceiling lamp", pitch=-np.pi / 2)
     ]
-    lights = (Light((0.0, 2.45, 1.6), 3.4, radius_m=0.35), Light((-1.9, 1.5, 2.9), 0.35, (1.0, 0.85, 0.65)))
-    return Scene(tuple(solids), handheld, lights)
+    lights = (Light((0.0, 2.45, 1.6), 4.4, radius_m=0.35), Light((0.5, 2.3, -0.9), 2.2, radius_m=0.3))
+    return Scene(tuple(solids), handheld, lights, exposure=lambda seconds: 1.15)
 
 
 def ball_paint() -> Material:
