@@ -39,13 +39,11 @@ def run(
 ) -> None:
     """Run the daemon in the foreground until SIGTERM or Ctrl-C."""
     from depthd import config as configuration
-    from depthd.log import to_stderr
-
-    settings = configuration.load(config, overrides)
-    to_stderr()
+    from depthd import log
     from depthd.daemon import Daemon
 
-    Daemon(settings).run(frames)
+    log.configure()
+    Daemon(lambda: configuration.load(config, overrides)).run(frames)
 
 
 @app.command()

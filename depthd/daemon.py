@@ -1,135 +1,162 @@
-"""The service shell around the pipeline: signals, a lost camera, statistics, missed deadlines."""
+"""The service shell around the pipeline: signals, a lost camera, reloading, statistics, missed deadlines."""
 
 from __future__ import annotations
 
 import logging
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from types import FrameType
 
+from depthd import faults
 from depthd.cameras import open_camera
 from depthd.cameras.base import CameraLost, CameraSource, EndOfRecording
 from depthd.config import Config
 from depthd.errors import DepthdError
-from depthd.pipeline import Pipeline, StepReport, build_pipeline
-from depthd.shm.publisher import State
-from depthd.statistics import Window
+from depthd.phases import Phase
+from depthd.pipeline import StepReport, build_pipeline
+from depthd.service import realtime
+from depthd.service.notify import Notifier, notify_socket, watchdog_period_s
+from depthd.service.reload import reload_into
+from depthd.service.report import Reporter
+from depthd.service.watched import WatchedPhases, limits_of
+from depthd.shm.layout import CameraState
 
 log = logging.getLogger(__name__)
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 FIRST_REOPEN_S = 0.1
 LONGEST_REOPEN_S = 5.0
-STATISTICS_PERIOD_S = 5.0
 
 
 class StopRequested(BaseException):
     """A signal came while waiting for something that would not have looked at the flag."""
 
 
-@dataclass
-class Counters:
-    """Counted since the start."""
-
-    frames: int = 0
-    dropped: int = 0
-    missed_deadlines: int = 0
-    reopened: int = 0
-
-
-@dataclass
 class Daemon:
-    """Runs a pipeline until it is told to stop."""
+    """Runs a pipeline until it is told to stop. `load` reads the configuration, now and at every reload.
 
-    config: Config
-    counters: Counters = field(default_factory=Counters)
-    _window: Window = field(default_factory=Window)
-    _next_statistics_s: float = 0.0
-    _stopping: bool = False
-    _may_interrupt: bool = False
+    Raises DepthdError where the first configuration is wrong.
+    """
+
+    def __init__(self, load: Callable[[], Config]) -> None:
+        self._load = load
+        self.config = load()
+        self._fault = faults.injected_fault()
+        self._stopping = False
+        self._reload_requested = False
+        self._may_interrupt = False
 
     def run(self, frame_limit: int | None = None) -> None:
         """Returns after SIGTERM or SIGINT, at the end of a recording, or after `frame_limit` frames.
 
         Raises DepthdError for what the user can mend. The shared memory is left as its configuration says.
         """
-        with self._signals_handled():
+        with ExitStack() as at_end:
+            self._notifier = at_end.enter_context(closing(Notifier(notify_socket())))
+            self._phases = at_end.enter_context(
+                closing(WatchedPhases(limits_of(self.config), notify_socket(), watchdog_period_s()))
+            )
+            self._reporter = at_end.enter_context(closing(Reporter(self.config, self._notifier)))
+            at_end.enter_context(self._signals_handled())
             with self._interruptible():
-                pipeline = build_pipeline(self.config)
-            with closing(pipeline):
-                log.info("%s -> shared memory %s", pipeline.camera.description, self.config.name)
-                self._loop(pipeline, frame_limit)
-                self._log_statistics()
+                self._pipeline = build_pipeline(self.config, self._open_camera, self._phases)
+            at_end.callback(self._stop_pipeline)
+            self._phases.guard(self._pipeline.publisher.header_address)
+            log.info("%s -> shared memory %s", self._pipeline.camera.description, self.config.name)
+            self._loop(frame_limit)
 
-    def _loop(self, pipeline: Pipeline, frame_limit: int | None) -> None:
-        self._next_statistics_s = time.monotonic() + STATISTICS_PERIOD_S
-        while not self._stopping and self.counters.frames != frame_limit:
+    def _loop(self, frame_limit: int | None) -> None:
+        frames = 0
+        self._phases.enter(Phase.FIRST_FRAME)
+        while not self._stopping and frames != frame_limit:
             try:
-                self._account(pipeline.step(), pipeline.camera.period_s)
+                report = self._pipeline.step()
             except EndOfRecording:
-                log.info("the recording has ended after %d frames", self.counters.frames)
+                log.info("the recording has ended after %d frames", frames)
                 return
             except CameraLost as lost:
                 log.warning("camera lost: %s", lost)
                 with self._interruptible():
-                    self._reopen_camera(pipeline)
+                    self._reopen_camera()
+                continue
+            frames += 1
+            if frames == 1:
+                self._started(report)
+            self._phases.enter(Phase.FRAME)
+            self._account(report)
+            if self._fault is not None:
+                self._fault.strike(frames)
+            if self._reload_requested:
+                self._reload()
 
-    def _reopen_camera(self, pipeline: Pipeline) -> None:
-        """Tries until it works, ever more slowly."""
-        pipeline.publisher.set_state(State.REOPENING)
-        pipeline.camera.close()
+    def _started(self, report: StepReport) -> None:
+        """The first frame is in shared memory."""
+        realtime.apply(self.config.realtime)
+        self._phases.ready()
+        self._reporter.ready(self._pipeline.camera, report)
+
+    def _account(self, report: StepReport) -> None:
+        missed, dropped = self._reporter.frame(report, self._pipeline.camera.period_s)
+        if missed or dropped:
+            self._pipeline.publisher.count(dropped=dropped, deadline_misses=missed)
+
+    def _open_camera(self) -> CameraSource:
+        """Opens the configured camera; while it is lost, tries again, ever more slowly."""
         delay_s = FIRST_REOPEN_S
         while True:
-            time.sleep(delay_s)
             try:
-                camera = open_camera(self.config.camera)
-                break
-            except DepthdError as error:
-                delay_s = min(2 * delay_s, LONGEST_REOPEN_S)
-                log.warning("camera still lost: %s (next try in %.1f s)", error, delay_s)
-        self._check_same(pipeline, camera)
-        pipeline.change_camera(camera)
-        self.counters.reopened += 1
-        log.info("camera is back: %s", camera.description)
+                self._phases.enter(Phase.OPENING_CAMERA)
+                return open_camera(self.config.camera)
+            except CameraLost as lost:
+                log.warning("no camera: %s (next try in %.1f s)", lost, delay_s)
+                self._reporter.status(f"no camera: {lost.what}")
+            self._phases.enter(Phase.WAITING)
+            time.sleep(delay_s)
+            delay_s = min(2 * delay_s, LONGEST_REOPEN_S)
 
-    def _check_same(self, pipeline: Pipeline, camera: CameraSource) -> None:
-        """Readers hold the old calibration, so a camera of another one needs a new start."""
+    def _reopen_camera(self) -> None:
+        pipeline = self._pipeline
+        pipeline.publisher.set_state(CameraState.LOST)
+        self._reporter.lost()
+        pipeline.camera.close()
+        camera = self._open_camera()
         if camera.camera != pipeline.camera.camera:
             camera.close()
+            # Readers hold the old calibration.
             raise DepthdError("the camera came back with another calibration", "start depthd again")
+        pipeline.change_camera(camera)
+        pipeline.publisher.count(reconnects=1)
+        pipeline.publisher.set_state(CameraState.RUNNING)
+        self._reporter.back(camera)
+        self._phases.enter(Phase.FIRST_FRAME)
 
-    def _account(self, report: StepReport, period_s: float) -> None:
-        times = report.times
-        self.counters.frames += 1
-        self.counters.dropped = report.dropped
-        if period_s and times.published_ns - times.grabbed_ns > 1e9 * period_s:
-            self.counters.missed_deadlines += 1
-        self._window.add(times, report.result.fit, report.result.pixels_per_source)
-        if time.monotonic() >= self._next_statistics_s:
-            self._log_statistics()
+    def _reload(self) -> None:
+        """Takes over what can change while the camera runs; a wrong configuration changes nothing."""
+        self._reload_requested = False
+        self._notifier.reloading()
+        self._phases.enter(Phase.LOADING_MODEL)
+        try:
+            self.config = reload_into(self._pipeline, self.config, self._load())
+        except DepthdError as error:
+            log.error("reload: %s; the old configuration stays", error)
+        self._phases.enter(Phase.FRAME)
+        self._reporter.reloaded(self.config)
 
-    def _log_statistics(self) -> None:
-        self._next_statistics_s = time.monotonic() + STATISTICS_PERIOD_S
-        if not self._window:
-            return
-        summary = self._window.summary()
-        log.info(
-            "%s | %s | %s | %s | missed %d dropped %d",
-            summary.rate_text(),
-            summary.latency_text(),
-            summary.fit_text(),
-            summary.sources_text(),
-            self.counters.missed_deadlines,
-            self.counters.dropped,
-        )
-        self._window = Window()
+    def _stop_pipeline(self) -> None:
+        self._phases.enter(Phase.STOPPING)
+        self._reporter.stopping()
+        self._phases.guard(0)
+        self._pipeline.close()
 
     @contextmanager
     def _signals_handled(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._on_signal) for number in STOP_SIGNALS}
+        handlers = {
+            signal.SIGTERM: self._on_stop,
+            signal.SIGINT: self._on_stop,
+            signal.SIGHUP: self._on_reload,
+        }
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield
         except StopRequested:
@@ -138,11 +165,14 @@ class Daemon:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+    def _on_stop(self, number: int, _frame: FrameType | None) -> None:
         log.info("%s: stopping", signal.Signals(number).name)
         self._stopping = True
         if self._may_interrupt:
             raise StopRequested
+
+    def _on_reload(self, _number: int, _frame: FrameType | None) -> None:
+        self._reload_requested = True
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:

@@ -7,23 +7,19 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from depthd import fusion as fusions
-from depthd.cameras import open_camera
 from depthd.cameras.base import CameraSource
 from depthd.cameras.matcher import StereoMatcher
-from depthd.config import Config
-from depthd.frame import Array, FusionResult, StageTimes, StereoFrame
+from depthd.config import Config, FusionConfig, MatcherConfig
+from depthd.frame import Array, Camera, FusionResult, StageTimes, StereoFrame
 from depthd.fusion.base import Fusion
 from depthd.mono import open_engine
 from depthd.mono.base import MonoEngine
-from depthd.shm.publisher import Publisher
-
-if TYPE_CHECKING:
-    from depthd.shm.publisher import Slot
+from depthd.phases import Phase, Phases
+from depthd.shm.publisher import Publisher, Slot
 
 
 @dataclass(frozen=True)
@@ -69,7 +65,7 @@ class Pipeline:
         with self.publisher.slot() as slot:
             result = self.fusion.fuse(stereo_depth_m, mono, slot.planes)
             fused_ns = time.monotonic_ns()
-            _copy_beside(slot, left=frame.left_bgr, stereo_depth=stereo_depth_m)
+            _copy_beside(slot, left=frame.left_bgr, stereo_depth=stereo_depth_m, mono=mono)
             times = StageTimes(
                 captured_ns=frame.captured_ns,
                 grabbed_ns=grabbed_ns,
@@ -86,6 +82,17 @@ class Pipeline:
         self.camera = camera
         self.fusion.reset()
         self._expected_index = None
+
+    def change_engine(self, engine: MonoEngine) -> None:
+        """Goes on with another network, which is prepared; closes the old one."""
+        self.engine, old = engine, self.engine
+        old.close()
+
+    def change_matcher(self, config: MatcherConfig) -> None:
+        self.matcher = StereoMatcher(self.camera.camera, config)
+
+    def change_fusion(self, config: FusionConfig) -> None:
+        self.fusion = fusions.create(config, self.camera.camera, self.engine.card.output_kind)
 
     def close(self) -> None:
         with ExitStack() as closing_in_turn:
@@ -107,16 +114,24 @@ class Pipeline:
         return self._dropped
 
 
-def build_pipeline(config: Config) -> Pipeline:
-    """Opens the camera, the shared memory and the network. Where one fails, all are closed again."""
+def build_pipeline(config: Config, open_source: Callable[[], CameraSource], phases: Phases) -> Pipeline:
+    """Opens the camera, the network and the shared memory. Where one fails, all are closed again."""
     with ExitStack() as opened:
-        source = opened.enter_context(closing(open_camera(config.camera)))
+        source = opened.enter_context(closing(open_source()))
         camera = source.camera
+        phases.enter(Phase.LOADING_MODEL)
+        engine = opened.enter_context(closing(open_mono(config, camera)))
         publisher = opened.enter_context(
-            closing(Publisher(config.shared_memory, config.name, camera, source.description))
+            closing(
+                Publisher(
+                    config.shared_memory,
+                    config.name,
+                    camera,
+                    source.description,
+                    _mono_size(config, engine, camera),
+                )
+            )
         )
-        engine = opened.enter_context(closing(open_engine(config.mono)))
-        engine.prepare(camera.height, camera.width)
         pipeline = Pipeline(
             camera=source,
             matcher=StereoMatcher(camera, config.matcher),
@@ -126,6 +141,25 @@ def build_pipeline(config: Config) -> Pipeline:
         )
         opened.pop_all()
         return pipeline
+
+
+def open_mono(config: Config, camera: Camera) -> MonoEngine:
+    """The configured network, ready for the camera's pictures."""
+    engine = open_engine(config.mono)
+    try:
+        engine.prepare(camera.height, camera.width)
+    except BaseException:
+        engine.close()
+        raise
+    return engine
+
+
+def _mono_size(config: Config, engine: MonoEngine, camera: Camera) -> tuple[int, int] | None:
+    """The size of the network's maps, where readers get them; only the network itself knows it."""
+    if "mono" not in config.shared_memory.planes:
+        return None
+    height, width = engine.infer(np.zeros((camera.height, camera.width, 3), np.uint8)).shape
+    return height, width
 
 
 def _timed(work: Callable[..., Array], *arguments: Array) -> tuple[Array, int]:

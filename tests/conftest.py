@@ -52,7 +52,12 @@ def depthd_command() -> Command:
     def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "depthd", *map(str, arguments)]
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=100, check=False, **options  # type: ignore[call-overload]
+            command,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+            **options,  # type: ignore[call-overload]
         )
 
     return run
