@@ -15,7 +15,7 @@ from depthd import config_file
 from depthd.config_file import Octal, Section
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Plane = Literal["left", "stereo_depth", "mono"]
+Plane = Literal["left", "stereo_depth", "mono", "xyz"]
 """What a slot can carry beside depth, source and sigma, which are always there."""
 Resolution = Literal["HD2K", "HD1080", "HD720", "VGA"]
 
