@@ -138,7 +138,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        app()
+        app(prog_name="depthd")
     except DepthdError as error:
         print(f"depthd: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UsageError) else 1)

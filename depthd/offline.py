@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from depthd import fusion as fusions
-from depthd.cameras.camera_file import load_camera, load_pair
+from depthd.cameras.camera_file import load_camera, load_depth, load_pair
 from depthd.cameras.matcher import StereoMatcher
 from depthd.config import FusionConfig, MatcherConfig, MonoConfig
-from depthd.errors import DepthdError
+from depthd.errors import DepthdError, UsageError
 from depthd.export.panels import (
     DepthScale,
     depth_picture,
@@ -86,7 +86,7 @@ def fuse_pair(inputs: Inputs, stopwatch: Stopwatch) -> Fused:
         if inputs.stereo_depth is None:
             stereo_depth_m = StereoMatcher(camera, inputs.matcher).depth_m(left_bgr, right_bgr)
         else:
-            stereo_depth_m = load_stereo_depth(inputs.stereo_depth, camera)
+            stereo_depth_m = load_depth(inputs.stereo_depth, camera)
         _check_stereo(stereo_depth_m, inputs.stereo_depth or inputs.left)
     with stopwatch.stage("mono"):
         if inputs.mono is None:
@@ -160,47 +160,30 @@ def summary_of(report: dict[str, Any]) -> str:
     )
 
 
-def load_stereo_depth(path: Path, camera: Camera) -> Array:
-    """float32 (height, width) in metres, NaN/-inf/+inf as in depthd.frame. Raises DepthdError."""
-    depth_m = _load_map(path, "stereo depth")
-    if depth_m.shape != (camera.height, camera.width):
-        raise DepthdError(
-            f"the stereo depth {path} has {_size(depth_m)}, the camera {camera.width}x{camera.height}",
-            "give a map of the camera's size",
-        )
-    if (depth_m[np.isfinite(depth_m)] <= 0).any():
-        raise DepthdError(
-            f"the stereo depth {path} has values of 0 or less",
-            "mark missing depth with NaN (unmatched), -inf (too near) or inf (too far)",
-        )
-    return depth_m
-
-
 def load_mono(path: Path) -> Array:
-    """float32 (h, w) of any size, larger = nearer. Raises DepthdError for a map that carries nothing."""
-    mono = _load_map(path, "mono map")
+    """float32 (h, w) of any size, larger = nearer. Raises UsageError for a map that carries nothing."""
+    try:
+        mono = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise UsageError(
+            f"the mono map {path} cannot be read ({error.strerror or error})", "check the path"
+        ) from error
+    except (ValueError, EOFError) as error:
+        raise UsageError(
+            f"{path} is not a .npy file", "give a float32 array as numpy.save writes it"
+        ) from error
+    if not isinstance(mono, np.ndarray) or mono.ndim != 2 or mono.dtype != np.float32 or mono.size < 4:
+        found = f"{mono.dtype} {mono.shape}" if isinstance(mono, np.ndarray) else "an archive"
+        raise UsageError(f"the mono map {path} is {found}", "give one float32 map (height, width)")
     if not np.isfinite(mono).all():
         missing = int((~np.isfinite(mono)).sum())
-        raise DepthdError(
+        raise UsageError(
             f"the mono map {path} has {missing} of {mono.size} values that are not finite",
             "give a map without NaN and infinities",
         )
     if mono.min() == mono.max():
-        raise DepthdError(f"the mono map {path} is constant", "give a map in which larger means nearer")
-    return mono
-
-
-def _load_map(path: Path, name: str) -> Array:
-    try:
-        values = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise DepthdError(f"the {name} {path} does not exist", "check the name") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise DepthdError(f"the {name} {path} cannot be read as .npy", "write it with numpy.save") from error
-    if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype != np.float32:
-        found = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else "an archive of arrays"
-        raise DepthdError(f"the {name} {path} is {found}", "give one float32 map (height, width)")
-    return np.ascontiguousarray(values)
+        raise UsageError(f"the mono map {path} is constant", "give a map in which larger means nearer")
+    return np.ascontiguousarray(mono)
 
 
 def _check_stereo(stereo_depth_m: Array, path: Path) -> None:
@@ -230,7 +213,3 @@ def _fit_report(fit: Fit) -> dict[str, Any]:
 def _finite(value: float) -> float | None:
     """JSON knows no NaN."""
     return value if math.isfinite(value) else None
-
-
-def _size(array: Array) -> str:
-    return f"{array.shape[1]}x{array.shape[0]}"

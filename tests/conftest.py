@@ -33,6 +33,25 @@ def motorcycle() -> Path:
     return _data("motorcycle")
 
 
+@pytest.fixture(scope="session")
+def stereo_pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with left.png, right.png and camera.json: one rendered frame, 672x376."""
+    import cv2
+
+    from depthd.cameras import open_camera
+    from depthd.cameras.camera_file import camera_json
+    from depthd.config import VirtualCameraConfig
+
+    folder = tmp_path_factory.mktemp("pair")
+    source = open_camera(VirtualCameraConfig(real_time=False))
+    frame = source.grab()
+    source.close()
+    cv2.imwrite(str(folder / "left.png"), frame.left_bgr)
+    cv2.imwrite(str(folder / "right.png"), frame.right_bgr)
+    (folder / "camera.json").write_text(camera_json(frame.camera))
+    return folder
+
+
 @pytest.fixture
 def shared_memory_name(request: pytest.FixtureRequest) -> Iterator[str]:
     """A name that no other test uses; its object is removed at the end, whoever made it."""

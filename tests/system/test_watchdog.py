@@ -97,8 +97,8 @@ def test_systemd_hears_of_progress_and_of_its_end(listener: socket.socket):
 def test_systemd_hears_nothing_more_from_a_process_that_stands_still(listener: socket.socket):
     process = python(
         "from depthd._watchdog import Watchdog\n"
-        f"dog = Watchdog({listener.getsockname()!r}, 0.05); dog.enter(dog.declare('a frame', 0.4)); dog.ready()\n"
-        + HANG
+        f"dog = Watchdog({listener.getsockname()!r}, 0.05); dog.ready()\n"
+        "dog.enter(dog.declare('a frame', 0.4))\n" + HANG
     )
     process.communicate(timeout=30)
     received = messages(listener, 0.3)
