@@ -139,6 +139,43 @@ class SharedMemoryConfig(Section):
     )
 
 
+class RealtimeConfig(Section):
+    scheduling: Literal["other", "fifo"] = Field(
+        "other", description="`fifo` puts every thread of the daemon before all ordinary processes"
+    )
+    priority: Annotated[int, Field(ge=1, le=98)] = Field(
+        10, description="Real-time priority, only with scheduling: fifo; the watchdog's is one higher"
+    )
+    cpu_affinity: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (), description="CPUs that the daemon may use, for example [2, 3]; empty: all"
+    )
+    lock_memory: bool = Field(False, description="Keep all memory from being swapped out (mlockall)")
+    freeze_garbage: bool = Field(
+        True, description="After warm-up, spare the garbage collector what lives for ever"
+    )
+
+
+class MetricsConfig(Section):
+    enabled: bool = Field(False, description="Serve Prometheus metrics; needs depthd[metrics]")
+    address: str = Field("127.0.0.1", description="Address to listen on; other machines need 0.0.0.0")
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(9464, description="TCP port")
+
+
+class ServiceConfig(Section):
+    statistics_period_s: PositiveFloat = Field(
+        5.0, description="Seconds between two lines of statistics in the log"
+    )
+    camera_limit_s: PositiveFloat = Field(
+        30.0, description="Opening the camera may take this long (s) before the process is ended"
+    )
+    model_limit_s: PositiveFloat = Field(
+        600.0, description="Loading the model, building its engine and the first frame may take this long (s)"
+    )
+    frame_limit_s: PositiveFloat = Field(
+        2.0, description="One frame may take this long (s), or three periods of a slow camera"
+    )
+
+
 class Config(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = Field(
         "depthd",
@@ -152,6 +189,11 @@ class Config(Section):
     fusion: FusionConfig = Field(FusionConfig(), description="Fitting mono to stereo and merging the two")
     shared_memory: SharedMemoryConfig = Field(
         SharedMemoryConfig(), description="Where the result is published"
+    )
+    realtime: RealtimeConfig = Field(RealtimeConfig(), description="Priority over other processes")
+    metrics: MetricsConfig = Field(MetricsConfig(), description="Numbers for Prometheus")
+    service: ServiceConfig = Field(
+        ServiceConfig(), description="How long what may take, and how often the daemon says how it is"
     )
 
 

@@ -117,6 +117,11 @@ def load_depth(path: Path, camera: Camera) -> NDArray[np.float32]:
     if not isinstance(depth, np.ndarray) or depth.dtype != np.float32 or depth.shape != wanted:
         found = f"{depth.dtype} {depth.shape}" if isinstance(depth, np.ndarray) else "an archive"
         raise UsageError(f"the depth map {path} is {found}", f"give float32 {wanted} in metres")
+    if (depth[np.isfinite(depth)] <= 0).any():
+        raise UsageError(
+            f"the depth map {path} has values of 0 or less",
+            "mark missing depth with NaN (unmatched), -inf (too near) or inf (too far)",
+        )
     return depth
 
 
