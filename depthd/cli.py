@@ -125,6 +125,26 @@ def dump(
                 dumping.save(frame, save)
 
 
+@app.command()
+def doctor(
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Look at everything that must be right on this machine; exit status 1 where something is wrong."""
+    from depthd import config as configuration
+    from depthd import doctor as examination
+    from depthd import screen
+
+    findings = examination.examine(configuration.load(config, overrides), examination.System())
+    if as_json:
+        typer.echo(screen.findings_json(findings))
+    else:
+        screen.print_findings(findings)
+    if any(finding.verdict == examination.Verdict.FAIL for finding in findings):
+        raise typer.Exit(1)
+
+
 @config_app.command("show")
 def config_show(config: ConfigFile = None, overrides: Overrides = None) -> None:
     """Print the configuration in force as commented YAML."""
