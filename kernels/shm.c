@@ -108,15 +108,21 @@ static int wake_readers(depthd_header *header, int at_most) {
     return (int)syscall(SYS_futex, &header->wake, FUTEX_WAKE, at_most, NULL, NULL, 0);
 }
 
+void depthd_store_words(void *to, const void *from, size_t bytes) {
+    uint64_t *target = (uint64_t *)to;
+    const uint64_t *source = (const uint64_t *)from;
+    for (size_t i = 0; i < bytes / 8; i++) __atomic_store_n(&target[i], source[i], __ATOMIC_RELAXED);
+}
+
 static void write_identity(depthd_header *header, const depthd_identity *identity) {
     begin_sequence(&header->identity_sequence);
-    header->pid = identity->pid;
-    header->started_monotonic_ns = identity->started_monotonic_ns;
-    header->started_realtime_ns = identity->started_realtime_ns;
-    memcpy(header->boot_id, identity->boot_id, sizeof header->boot_id);
-    header->camera = identity->camera;
-    memcpy(header->description, identity->description, sizeof header->description);
-    memcpy(header->software, identity->software, sizeof header->software);
+    __atomic_store_n(&header->pid, identity->pid, __ATOMIC_RELAXED);
+    __atomic_store_n(&header->started_monotonic_ns, identity->started_monotonic_ns, __ATOMIC_RELAXED);
+    __atomic_store_n(&header->started_realtime_ns, identity->started_realtime_ns, __ATOMIC_RELAXED);
+    depthd_store_words(header->boot_id, identity->boot_id, sizeof header->boot_id);
+    depthd_store_words(&header->camera, &identity->camera, sizeof header->camera);
+    depthd_store_words(header->description, identity->description, sizeof header->description);
+    depthd_store_words(header->software, identity->software, sizeof header->software);
     __atomic_store_n(&header->writer_id, identity->writer_id, __ATOMIC_RELAXED);
     end_sequence(&header->identity_sequence);
     depthd_writer_count(&header->dropped, -header->dropped);
@@ -181,14 +187,16 @@ uint32_t depthd_writer_begin(depthd_writer *writer) {
 int depthd_writer_publish(depthd_writer *writer) {
     depthd_header *header = writer->header;
     depthd_slot_meta *meta = depthd_writer_meta(writer, writer->slot);
-    meta->id = writer->next_id++;
-    meta->writer_id = __atomic_load_n(&header->writer_id, __ATOMIC_RELAXED);
-    meta->camera_state = __atomic_load_n(&header->camera_state, __ATOMIC_RELAXED);
-    meta->times.published_ns = depthd_now_ns();
+    const uint64_t id = writer->next_id++;
+    /* Relaxed, like all that a reader may copy meanwhile: the order comes from the sequence. */
+    __atomic_store_n(&meta->id, id, __ATOMIC_RELAXED);
+    __atomic_store_n(&meta->writer_id, __atomic_load_n(&header->writer_id, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+    __atomic_store_n(&meta->camera_state, __atomic_load_n(&header->camera_state, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+    __atomic_store_n(&meta->times.published_ns, depthd_now_ns(), __ATOMIC_RELAXED);
     end_sequence(&meta->sequence);
     /* Release: whoever finds the slot here finds its even sequence (10). */
     __atomic_store_n(&header->newest, writer->slot, __ATOMIC_RELEASE);
-    __atomic_store_n(&header->published, meta->id, __ATOMIC_RELAXED); /* a statistic: nothing hangs on its order */
+    __atomic_store_n(&header->published, id, __ATOMIC_RELAXED); /* a statistic: nothing hangs on its order */
     writer->slot = DEPTHD_NO_SLOT;
     return wake_readers(header, writer->wake_at_most);
 }

@@ -68,6 +68,10 @@ void depthd_retire(depthd_header *header);
 depthd_slot_meta *depthd_writer_meta(const depthd_writer *writer, uint32_t slot);
 uint8_t *depthd_writer_pixels(const depthd_writer *writer, uint32_t slot, uint32_t plane);
 
+/* Stores what readers may copy at the same time; both 8-byte aligned, bytes a multiple of 8. The counterpart of the
+ * reader's copy: relaxed atomics, so that the race is defined behaviour, ordered by the sequence around it. */
+void depthd_store_words(void *to, const void *from, size_t bytes);
+
 /* Points x right, y down, z forward, from a depth map without row padding; NaN where depth is not finite. */
 void depthd_points_from_depth(const float *depth_m, float *xyz, const depthd_camera *camera);
 

@@ -4,8 +4,10 @@ writer.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 
 from depthd import _shm
 from depthd.frame import Camera, Fit, FitStatus, StageTimes
-from depthd.shm.errors import NotRunning, error_for
+from depthd.shm.errors import NotRunning, Timeout, error_for
 from depthd.shm.layout import (
     HEADER,
     METADATA_READ,
@@ -30,7 +32,17 @@ _NAME_POLL_S = 0.02
 woken.
 """
 
+_ASYNC_WAIT_S = 0.25
+
+_FIT_STATUSES = frozenset(FitStatus)
+_CAMERA_STATES = frozenset(CameraState)
+
 Views = dict[str, "np.ndarray[Any, Any]"]
+
+
+def _camera_state(number: int) -> CameraState:
+    """A state that this version does not know is none to rely on."""
+    return CameraState(number) if number in _CAMERA_STATES else CameraState.LOST
 
 
 class Frame:
@@ -74,7 +86,7 @@ class Frame:
     @property
     def state(self) -> CameraState:
         """What the camera was doing when the frame was published."""
-        return CameraState(self._metadata.camera_state)
+        return _camera_state(self._metadata.camera_state)
 
     @property
     def dropped(self) -> int:
@@ -139,7 +151,7 @@ class Frame:
             m.fit_pearson_r,
             m.fit_sample_count,
             m.fit_age_frames,
-            FitStatus(m.fit_status),
+            FitStatus(m.fit_status) if m.fit_status in _FIT_STATUSES else FitStatus.UNFIT,
         )
 
     @property
@@ -241,7 +253,7 @@ class Reader:
     @property
     def state(self) -> CameraState:
         """What the camera is doing now."""
-        return CameraState(int(self.header["camera_state"]))
+        return _camera_state(int(self.header["camera_state"]))
 
     @property
     def writer_lives(self) -> bool:
@@ -266,10 +278,26 @@ class Reader:
     def __iter__(self) -> Iterator[Frame]:
         """Frames for ever, each newer than the one before; goes on when the writer restarts."""
         while True:
-            yield self._wait_for_ever()
+            yield self.wait()
 
-    def _wait_for_ever(self) -> Frame:
-        return self.wait(None)
+    async def __aiter__(self) -> AsyncIterator[Frame]:
+        """The same for asyncio: the waiting is done by a thread, so the event loop goes on meanwhile."""
+        loop = asyncio.get_running_loop()
+        thread = ThreadPoolExecutor(1, "depthd-reader")
+        try:
+            while True:
+                frame = await loop.run_in_executor(thread, self._wait_briefly)
+                if frame is not None:
+                    yield frame
+        finally:
+            thread.shutdown(wait=False)
+
+    def _wait_briefly(self) -> Frame | None:
+        """Waits no longer than a cancelled task may leave its thread behind."""
+        try:
+            return self.wait(_ASYNC_WAIT_S)
+        except (Timeout, NotRunning):
+            return None
 
     def _open_native(self) -> _shm.Reader:
         if self._native is None:

@@ -89,6 +89,9 @@
 #define F_OFD_SETLK 37
 #endif
 
+/* For the larger functions: once per file that includes this, and without a warning where it is not used. */
+#define DEPTHD_FUNCTION __attribute__((noinline, unused)) static
+
 #ifdef __cplusplus
 #define DEPTHD_STATIC_ASSERT(condition) static_assert(condition, #condition)
 extern "C" {
@@ -432,7 +435,7 @@ static inline int depthd_check_plane_(const depthd_plane_entry *plane, uint64_t 
 }
 
 /* Checks a header (a private copy, so that it cannot change underfoot) against the size of the file. */
-static inline int depthd_check_header(const depthd_header *header, uint64_t file_bytes, depthd_layout *layout) {
+DEPTHD_FUNCTION int depthd_check_header(const depthd_header *header, uint64_t file_bytes, depthd_layout *layout) {
     if (memcmp(header->magic, DEPTHD_MAGIC, 8) != 0) return DEPTHD_NOT_DEPTHD;
     if (header->byte_order != DEPTHD_BYTE_ORDER) {
         return header->byte_order == 0x04030201u ? DEPTHD_WRONG_BYTE_ORDER : DEPTHD_DAMAGED;
@@ -511,7 +514,7 @@ static inline int depthd_map_(depthd_reader *reader) {
 
 static inline int depthd_writer_lives(const depthd_reader *reader);
 static inline int depthd_is_retired(const depthd_reader *reader);
-static inline int depthd_acquire(const depthd_reader *reader, depthd_frame *frame);
+DEPTHD_FUNCTION int depthd_acquire(const depthd_reader *reader, depthd_frame *frame);
 
 /* A frame that a dead writer left is old by an unknown time: depthd_wait never gives it to a reader that comes later
  * (depthd_acquire does). */
@@ -526,7 +529,7 @@ static inline void depthd_skip_dead_frames_(depthd_reader *reader) {
 static inline void depthd_close(depthd_reader *reader);
 
 /* Attaches to a writer's file, alive or dead. `reader` need not be initialised. On error nothing stays open. */
-static inline int depthd_open(depthd_reader *reader, const char *name) {
+DEPTHD_FUNCTION int depthd_open(depthd_reader *reader, const char *name) {
     memset(reader, 0, sizeof *reader);
     reader->fd = -1;
     if (!depthd_name_is_good(name)) return DEPTHD_BAD_NAME;
@@ -576,7 +579,7 @@ static inline int depthd_is_replaced(const depthd_reader *reader) {
 }
 
 /* Gives the newest whole frame, at once. Returns DEPTHD_NO_FRAME before the first one. */
-static inline int depthd_acquire(const depthd_reader *reader, depthd_frame *frame) {
+DEPTHD_FUNCTION int depthd_acquire(const depthd_reader *reader, depthd_frame *frame) {
     const depthd_header *header = depthd_header_of(reader);
     for (int attempt = 0; attempt < 1000; attempt++) {
         /* Acquire, with the writer's release store of `newest`: the slot's even sequence is visible. */
@@ -631,7 +634,7 @@ static inline int depthd_futex_wait_(const uint32_t *wake, uint32_t seen, int64_
  * timeout_ns: from now; negative = for ever. Sleeps in the kernel until the writer wakes it.
  * Returns DEPTHD_TIMEOUT or DEPTHD_WRITER_DIED when the time is up (waiting again is right in both cases),
  * DEPTHD_RETIRED when the name has to be opened again, DEPTHD_INTERRUPTED after a signal. */
-static inline int depthd_wait(depthd_reader *reader, int64_t timeout_ns, depthd_frame *frame) {
+DEPTHD_FUNCTION int depthd_wait(depthd_reader *reader, int64_t timeout_ns, depthd_frame *frame) {
     const depthd_header *header = depthd_header_of(reader);
     int64_t now = depthd_now_ns();
     int64_t deadline = timeout_ns < 0 || timeout_ns > INT64_MAX - now ? INT64_MAX : now + timeout_ns;
@@ -673,7 +676,7 @@ static inline const void *depthd_plane(const depthd_frame *frame, depthd_plane_i
 }
 
 /* Copies a plane row by row without padding. Returns DEPTHD_OVERWRITTEN if the copy is not whole. */
-static inline int depthd_copy(const depthd_frame *frame, depthd_plane_id id, void *to, size_t to_bytes) {
+DEPTHD_FUNCTION int depthd_copy(const depthd_frame *frame, depthd_plane_id id, void *to, size_t to_bytes) {
     const depthd_plane_entry *plane;
     const uint8_t *from = (const uint8_t *)depthd_plane(frame, id, &plane);
     if (from == NULL) return DEPTHD_NO_PLANE;
@@ -690,7 +693,7 @@ static inline int depthd_copy(const depthd_frame *frame, depthd_plane_id id, voi
 }
 
 /* Copies the header whole: who writes, which camera, how many frames. For tools; frames carry their own camera. */
-static inline int depthd_copy_header(const depthd_reader *reader, depthd_header *header) {
+DEPTHD_FUNCTION int depthd_copy_header(const depthd_reader *reader, depthd_header *header) {
     const depthd_header *shared = depthd_header_of(reader);
     for (int attempt = 0; attempt < 1000; attempt++) {
         /* Acquire: the copy cannot start before it. */
