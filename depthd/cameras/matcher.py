@@ -31,6 +31,8 @@ FARTHEST_DEPTH_M = 50.0
 """Sets the lower end of the range where the principal points differ (doffs)."""
 LEAST_DISPARITY_PX = 0.5
 """Below, a matcher's noise is as large as the value: too far."""
+TEXTURE_REACH_PX, TEXTURE_LEVELS = 5, 10
+"""A pixel has texture where grey levels within so many columns differ by so much."""
 PROBE_SCALE = 4
 PROBE_RANGE = 2.5
 """The probe for near surfaces looks at disparities up to this many times the range, at 1/PROBE_SCALE of the
@@ -57,7 +59,7 @@ class StereoMatcher:
         self._full = camera
         self._reduced = _reduced(camera, config.downscale)
         maximum = config.maximum_disparity_px or default_maximum_disparity(camera)
-        if maximum >= camera.width:
+        if (config.maximum_disparity_px or 0) >= camera.width:
             raise UsageError(
                 f"the matcher's maximum disparity is {maximum} px, but pictures are {camera.width} px wide",
                 "set matcher.maximum_disparity_px to less",
@@ -90,7 +92,7 @@ class StereoMatcher:
         out = self._depth_m if full_size else self._reduced_depth_m
         metres = self._full.disparity_per_inverse_depth * self._reduced.width / self._full.width
         offset = self._full.doffs_px * self._reduced.width / self._full.width
-        _to_depth(disparity, self._near(left, right), search.end_px, metres, offset, out)
+        _to_depth(disparity, self._near(left, right), search.left_grey, search.end_px, metres, offset, out)
         if not full_size:
             _enlarge(out, metres, self._depth_m)
         return self._depth_m
@@ -139,6 +141,11 @@ class _Search:
         self._sixteenths = np.empty(padded, np.int16)
         self._nearest = np.empty(camera.width, np.float32)
         self._disparity = np.empty((camera.height, camera.width), np.float32)
+
+    @property
+    def left_grey(self) -> NDArray[np.uint8]:
+        """uint8 (height, width): the left picture of the last search at this size."""
+        return self._padded[0][:, self._margins[0] : self._margins[0] + self._size[0]]
 
     def disparity(self, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 grey of any size -> float32 (height, width) disparity in this camera's pixels, NaN where
@@ -196,7 +203,16 @@ def _check_left_right(sixteenths, start, tolerance, nearest, out):  # type: igno
 
 
 @compiled
-def _to_depth(disparity, near, end, disparity_per_inverse_depth, doffs_px, out):  # type: ignore[no-untyped-def]
+def _textured(grey, row, column):  # type: ignore[no-untyped-def]
+    """Whether a row of pixels round this one shows any structure that could be matched."""
+    low, high = 255, 0
+    for k in range(max(column - TEXTURE_REACH_PX, 0), min(column + TEXTURE_REACH_PX + 1, grey.shape[1])):
+        low, high = min(low, np.int64(grey[row, k])), max(high, np.int64(grey[row, k]))
+    return high - low >= TEXTURE_LEVELS
+
+
+@compiled
+def _to_depth(disparity, near, grey, end, disparity_per_inverse_depth, doffs_px, out):  # type: ignore[no-untyped-def]
     """Disparity -> metres and the classes of holes; `near` is a mask of any size over the same picture."""
     height, width = disparity.shape
     for row in range(height):
@@ -209,7 +225,8 @@ def _to_depth(disparity, near, end, disparity_per_inverse_depth, doffs_px, out):
             elif value >= end:
                 out[row, column] = -np.inf
             elif value + doffs_px < LEAST_DISPARITY_PX:
-                out[row, column] = np.inf
+                # A blank wall also "matches" at no disparity, and says nothing by it.
+                out[row, column] = np.inf if _textured(grey, row, column) else np.nan
             else:
                 out[row, column] = disparity_per_inverse_depth / (value + doffs_px)
 

@@ -26,7 +26,7 @@ STEEL = Material((0.72, 0.72, 0.74), "brushed", 0.3, specular=0.5, gloss=60)
 WOOD = Material((0.95, 0.92, 0.90), "wood", 0.9, specular=0.08, gloss=50)
 CARDBOARD = Material((1.0, 1.0, 1.0), "cardboard", 0.0, specular=0.0)
 SKIN = Material((0.92, 0.72, 0.62), "skin", 0.12, specular=0.04, gloss=12)
-GLASS = Material((0.90, 0.96, 0.93), optics=Optics.GLASS, specular=0.9, gloss=120)
+GLASS = Material((0.84, 0.94, 0.89), optics=Optics.GLASS, specular=0.9, gloss=120)
 BLACK_PLASTIC = Material((0.16, 0.16, 0.17), "plaster", 0.3, specular=0.25, gloss=40)
 
 
@@ -261,7 +261,7 @@ def hand() -> list[Solid]:
     """An open left-pointing hand on its forearm, palm centre at the origin; fingers up, palm towards -z."""
     solids = [
         ellipsoid((0, 0, 0), (0.045, 0.052, 0.018), SKIN, "hand"),
-        capsule((0.005, -0.06, 0.005), (0.07, -0.42, 0.03), 0.034, SKIN, "hand"),
+        capsule((0.005, -0.06, 0.0), (0.08, -0.40, -0.07), 0.034, SKIN, "hand"),
     ]
     for x, length, spread in (
         (-0.033, 0.066, -0.16),

@@ -8,8 +8,7 @@ depth is exact to double precision, whatever the shape. No fastmath: infinity me
 from __future__ import annotations
 
 import math
-from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -38,9 +37,15 @@ CODES = 6
 # Nothing is allocated here, so arrays need no reference counts: counting them at every call, atomically, took
 # three quarters of the time. Contraction and reciprocals change the last bit only; NaN and infinity keep
 # their meaning.
-compiled = partial(
-    numba.njit, cache=True, nogil=True, error_model="numpy", fastmath={"contract", "arcp", "nsz"}, _nrt=False
-)()
+_numba: Any = numba
+compiled = _numba.njit(
+    cache=True, nogil=True, error_model="numpy", fastmath={"contract", "arcp", "nsz"}, _nrt=False
+)
+# Each array is seven machine words to a call, so functions that take many of them are folded into their
+# caller.
+inlined = _numba.njit(
+    nogil=True, error_model="numpy", fastmath={"contract", "arcp", "nsz"}, _nrt=False, forceinline=True
+)
 
 
 class Surfaces(NamedTuple):
@@ -119,7 +124,7 @@ def intersect(shape, parameter, ox, oy, oz, dx, dy, dz, minimum):  # type: ignor
     return _capsule(parameter, ox, oy, oz, dx, dy, dz, minimum)
 
 
-@compiled
+@inlined
 def _first_root(a, half_b, c, minimum):  # type: ignore[no-untyped-def]
     """Smallest root of a·t² + 2·half_b·t + c above minimum, or infinity."""
     under = half_b * half_b - a * c
@@ -180,7 +185,7 @@ def _capsule(length, ox, oy, oz, dx, dy, dz, minimum):  # type: ignore[no-untype
     return best
 
 
-@compiled
+@inlined
 def chart(shape, parameter, x, y, z):  # type: ignore[no-untyped-def]
     """A point on a unit shape -> (face, a, b) with a, b in [-1, 1], and its outward normal in local axes."""
     if shape == _QUAD:
@@ -210,7 +215,7 @@ def chart(shape, parameter, x, y, z):  # type: ignore[no-untyped-def]
     return 0, around, 1.0 - 2.0 * y / parameter, x, y - nearest, z
 
 
-@compiled
+@inlined
 def _texture(texels, first, u, v, texels_per_pixel):  # type: ignore[no-untyped-def]
     """Bilinear sample of the mip level whose texels are about a pixel wide; light, not screen values."""
     side = SIDE
@@ -235,7 +240,7 @@ def _texture(texels, first, u, v, texels_per_pixel):  # type: ignore[no-untyped-
     return red * red * scale, green * green * scale, blue * blue * scale
 
 
-@compiled
+@inlined
 def _baked(light_map, first, side, a, b):  # type: ignore[no-untyped-def]
     """Bilinear sample of a light map: sky and three lights, 0..1."""
     x = min(max((a * 0.5 + 0.5) * side - 0.5, 0.0), side - 1.001)
@@ -253,7 +258,7 @@ def _baked(light_map, first, side, a, b):  # type: ignore[no-untyped-def]
     )
 
 
-@compiled
+@inlined
 def _nearest_hit(eye, surfaces, tile, ox, oy, oz, dx, dy, dz, minimum, through_glass):  # type: ignore[no-untyped-def]
     """(solid, t) of the first hit among a tile's candidates; tile < 0 tries every solid."""
     best, best_t = -1, np.inf
@@ -281,7 +286,7 @@ def _nearest_hit(eye, surfaces, tile, ox, oy, oz, dx, dy, dz, minimum, through_g
     return best, best_t
 
 
-@compiled
+@inlined
 def _shade(eye, surfaces, solid, px, py, pz, vx, vy, vz, path):  # type: ignore[no-untyped-def]
     """Light that leaves point p towards -v (v: unit, from the eye) along `path` metres, and the normal
     there.
@@ -364,7 +369,7 @@ def _shade(eye, surfaces, solid, px, py, pz, vx, vy, vz, path):  # type: ignore[
     )
 
 
-@compiled
+@inlined
 def _sphere_shadow(eye, k, px, py, pz, nx, ny, nz, sky, key):  # type: ignore[no-untyped-def]
     """Sky and key light that a sphere leaves to a point outside it.
 
@@ -393,7 +398,7 @@ def _sphere_shadow(eye, k, px, py, pz, nx, ny, nz, sky, key):  # type: ignore[no
     return sky, key
 
 
-@compiled
+@inlined
 def _see(eye, surfaces, tile, dx, dy):  # type: ignore[no-untyped-def]
     """One primary ray (dx, dy, 1): colour, first depth, first opaque depth, object."""
     solid, t = _nearest_hit(eye, surfaces, tile, 0.0, 0.0, 0.0, dx, dy, 1.0, 0.01, False)
@@ -407,16 +412,17 @@ def _see(eye, surfaces, tile, dx, dy):  # type: ignore[no-untyped-def]
     numbers = surfaces.numbers
     if optics == _GLASS:
         behind, opaque_t = _nearest_hit(eye, surfaces, tile, 0.0, 0.0, 0.0, dx, dy, 1.0, 0.01, True)
-        # Fresnel after Schlick (1994) with 4 % at right angles; a glass body has a front and a back.
+        # Fresnel after Schlick (1994) with 4 % at right angles; a glass body has a front and a back, and seen
+        # along its wall it is thick.
         fresnel = 0.04 + 0.96 * (1.0 - facing) ** 5
-        kept = (1.0 - fresnel) * (1.0 - fresnel)
+        kept = (1.0 - fresnel) * (1.0 - fresnel) * min(0.35 + facing, 1.0)
         back_red, back_green, back_blue = 0.02, 0.02, 0.02
         if behind >= 0:
             back_red, back_green, back_blue, _, _, _, _ = _shade(
                 eye, surfaces, behind, dx * opaque_t, dy * opaque_t, opaque_t, vx, vy, vz, opaque_t
             )
         glint = max(red - numbers[solid, RED], 0.0)
-        mirrored = fresnel * eye.ambient[1]
+        mirrored = 1.6 * fresnel * eye.ambient[1]
         red = back_red * numbers[solid, RED] * kept + mirrored + glint
         green = back_green * numbers[solid, GREEN] * kept + mirrored + glint
         blue = back_blue * numbers[solid, BLUE] * kept + mirrored + glint

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthd.cameras.world import raycast
+from depthd.cameras.world.bake import bake
 from depthd.cameras.world.solids import (
     Matrix,
-    Optics,
     Pose,
     Scene,
     Shape,
@@ -55,15 +55,17 @@ class Renderer:
         self.camera = camera
         self.seed = seed
         self.names = sorted({solid.name for solid in scene.solids})
-        self._surfaces = pack_surfaces(scene, self.names, seed)
         self._rest_frames = np.array([solid.frame for solid in scene.solids])
         self._rest_inverse = np.linalg.inv(self._rest_frames)
         self._moving = [index for index, solid in enumerate(scene.solids) if solid.motion is not None]
         self._corners = np.array([local_corners(solid) for solid in scene.solids])
+        spheres = np.array(
+            [ball(frame, box) for frame, box in zip(self._rest_frames, self._corners, strict=True)]
+        )
         self._shading = [
             index
             for index in self._moving
-            if bounding_sphere(self._rest_frames[index], self._corners[index])[3] >= LEAST_SHADING_RADIUS_M
+            if shading_sphere(self._rest_frames[index], self._corners[index])[3] >= LEAST_SHADING_RADIUS_M
         ]
         height, width = camera.height, camera.width
         self._tiles = (-(-height // raycast.TILE), -(-width // raycast.TILE))
@@ -73,6 +75,9 @@ class Renderer:
         self._counts = np.empty((2, count), np.int32)
         self._threads = threads or min(os.cpu_count() or 1, 8)
         self._pool = ThreadPoolExecutor(self._threads, "virtual-camera")
+        world_to_local = np.ascontiguousarray(self._rest_inverse[:, :3])
+        layout, light_map = bake(scene, world_to_local, spheres, seed, self._run)
+        self._surfaces = pack_surfaces(scene, self.names, seed, layout, light_map, self._pool)
 
     def close(self) -> None:
         self._pool.shutdown()
@@ -151,7 +156,7 @@ class Renderer:
             row[3:] = np.multiply(light.colour, light.power)
         occluders = np.zeros((len(self._shading), 4))
         for row, index in zip(occluders, self._shading, strict=True):
-            row[:] = bounding_sphere(to_eye @ frames[index], self._corners[index])
+            row[:] = shading_sphere(to_eye @ frames[index], self._corners[index])
         return raycast.Eye(
             to_local=np.ascontiguousarray((inverse @ to_world)[:, :3]),
             nearest=nearest,
@@ -190,7 +195,14 @@ class Renderer:
         return np.floor_divide(bounds, raycast.TILE).astype(np.int64), nearest
 
 
-def bounding_sphere(frame: Matrix, corners: NDArray[np.float64]) -> tuple[float, float, float, float]:
+def ball(frame: Matrix, corners: NDArray[np.float64]) -> tuple[float, float, float, float]:
+    """Centre and radius of a sphere that holds the whole solid."""
+    points = corners @ frame[:3, :3].T + frame[:3, 3]
+    centre = points.mean(0)
+    return (*centre.tolist(), float(np.linalg.norm(points - centre, axis=1).max()))
+
+
+def shading_sphere(frame: Matrix, corners: NDArray[np.float64]) -> tuple[float, float, float, float]:
     """Centre, and as radius the middle one of the half extents, so that a rod casts no ball's shadow."""
     centre = frame @ (*corners.mean(0), 1.0)
     extents = np.linalg.norm(frame[:3, :3] * np.ptp(corners, axis=0) / 2, axis=0)
@@ -217,14 +229,20 @@ def local_corners(solid: Solid) -> NDArray[np.float64]:
     )
 
 
-def pack_surfaces(scene: Scene, names: list[str], seed: int) -> raycast.Surfaces:
+def pack_surfaces(
+    scene: Scene,
+    names: list[str],
+    seed: int,
+    layout: NDArray[np.int64],
+    light_map: NDArray[np.uint8],
+    pool: ThreadPoolExecutor,
+) -> raycast.Surfaces:
     """Materials and textures in the arrays that the ray caster reads."""
     solids = scene.solids
     codes = np.full((len(solids), raycast.CODES), -1, np.int64)
+    codes[:, raycast.LIGHT_MAP : raycast.LIGHT_MAP_SIDE + 1] = layout
     numbers = np.zeros((len(solids), raycast.NUMBERS))
-    textures = sorted({solid.material.texture for solid in solids if solid.material.texture})
-    pyramids = [pyramid(name, seed) for name in textures] or [np.zeros((1, 4), np.uint8)]
-    first_texel = dict(zip(textures, np.cumsum([0] + [len(p) for p in pyramids[:-1]]).tolist(), strict=False))
+    first_texel, texels = _all_textures(solids, seed, pool)
     offsets = np.random.default_rng(seed).random((len(solids), 2))
     for index, solid in enumerate(solids):
         material = solid.material
@@ -250,11 +268,17 @@ def pack_surfaces(scene: Scene, names: list[str], seed: int) -> raycast.Surfaces
             numbers[index, raycast.U_REPEATS : raycast.W_REPEATS + 1] = 1.0
             numbers[index, raycast.TEXELS_PER_M] = SIDE / np.sqrt(np.prod(np.sort(sizes)[1:]))
     parameter = np.array([solid.parameter for solid in solids])
-    return raycast.Surfaces(codes, numbers, parameter, np.concatenate(pyramids), np.zeros((1, 4), np.uint8))
+    return raycast.Surfaces(codes, numbers, parameter, texels, light_map)
 
 
-def is_glass(solid: Solid) -> bool:
-    return solid.material.optics == Optics.GLASS
+def _all_textures(
+    solids: tuple[Solid, ...], seed: int, pool: ThreadPoolExecutor
+) -> tuple[dict[str, int], NDArray[np.uint8]]:
+    """Where each texture that is used begins, and all their texels."""
+    names = sorted({solid.material.texture for solid in solids if solid.material.texture})
+    pyramids = [np.zeros((0, 4), np.uint8), *pool.map(lambda name: pyramid(name, seed), names)]
+    starts = np.cumsum([len(texels) for texels in pyramids]).tolist()
+    return dict(zip(names, starts, strict=False)), np.concatenate([*pyramids, np.zeros((1, 4), np.uint8)])
 
 
 def _empty_images(height: int, width: int) -> raycast.Images:
