@@ -85,19 +85,36 @@ class MatcherConfig(Section):
 
 
 class MonoConfig(Section):
-    engine: Literal["onnx"] = Field("onnx", description="What runs the network: `onnx` is ONNX Runtime")
+    engine: Literal["auto", "tensorrt", "onnx"] = Field(
+        "auto",
+        description="What runs the network. `tensorrt`: an engine made by `depthd engine build`; `onnx`: "
+        "ONNX Runtime; `auto`: TensorRT where a right engine for this GPU is there, else ONNX Runtime, and "
+        "the log says why",
+    )
     model: str = Field(
         "depthd-small",
         description="A name in weights/manifest.yaml (`depthd weights list`), or the path of an .onnx file",
     )
-    threads: Annotated[int, Field(ge=0)] = Field(
-        2,
-        description="CPU threads of the network; 0: one per core. Leave cores to the matcher and the fusion",
+    weights_dir: Path | None = Field(
+        None, description="Folder of fetched models and built engines; null: the one that comes with depthd"
     )
     short_side_px: PositiveInt | None = Field(
         None,
         description="Short side of the network's input (px); the aspect is kept and both sides are "
         "rounded to what the network takes. null: as the model's card says",
+    )
+    aspect: Literal["keep", "square"] = Field(
+        "keep", description="`square` squeezes the picture to 1:1, which costs accuracy; for comparison only"
+    )
+    precision: Literal["fp16", "fp32"] = Field("fp16", description="Of TensorRT engines")
+    providers: tuple[Literal["tensorrt", "cuda", "cpu"], ...] = Field(
+        ("cuda", "cpu"),
+        description="What ONNX Runtime uses, in this order, of what it has. With `tensorrt` it builds "
+        "engines of its own at every start, for minutes; prefer `depthd engine build`",
+    )
+    threads: Annotated[int, Field(ge=0)] = Field(
+        2,
+        description="CPU threads of the network; 0: one per core. Leave cores to the matcher and the fusion",
     )
 
 

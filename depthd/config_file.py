@@ -80,17 +80,12 @@ def read(
     source = _read_file(path) if path is not None else _Source({}, {})
     for override in overrides or ():
         _apply_override(model, source, override)
-    _fill_in_kinds(model, source.data)
-    lines = [
-        _line(source, path, f"should not be {flag}") for path, flag in _misplaced_flags(model, source.data)
-    ]
-    try:
-        tree = model.model_validate(source.data)
-    except ValidationError as error:
-        lines += [_explain(model, source, detail) for detail in error.errors()]
-    if lines:
-        raise UsageError(_listed(lines), remedy)
-    return tree
+    return _checked(model, source, remedy)
+
+
+def build(model: type[SectionType], data: dict[str, Any], remedy: str) -> SectionType:
+    """A tree from plain data, for example options of a command. Raises UsageError as `read` does."""
+    return _checked(model, _Source(data, {}), remedy)
 
 
 def to_yaml(tree: Section, alternatives: bool = False) -> str:
@@ -103,6 +98,20 @@ def to_yaml(tree: Section, alternatives: bool = False) -> str:
 
 
 # Reading
+
+
+def _checked(model: type[SectionType], source: _Source, remedy: str) -> SectionType:
+    _fill_in_kinds(model, source.data)
+    lines = [
+        _line(source, path, f"should not be {flag}") for path, flag in _misplaced_flags(model, source.data)
+    ]
+    try:
+        tree = model.model_validate(source.data)
+    except ValidationError as error:
+        lines += [_explain(model, source, detail) for detail in error.errors()]
+    if lines:
+        raise UsageError(_listed(lines), remedy)
+    return tree
 
 
 def _listed(lines: list[str]) -> str:

@@ -22,7 +22,7 @@ def verify_checksum(path: Path, sha256: str) -> None:
     if found != sha256:
         raise DepthdError(
             f"{path} is damaged or another version: SHA-256 {found[:12]}…, expected {sha256[:12]}…",
-            "fetch it again, or give the file by its path",
+            "remove it and fetch it again",
         )
 
 

@@ -26,6 +26,7 @@ metric_depth: metres, larger is farther. relative_depth: depth up to scale, larg
 
 Interpolation = Literal["area", "linear", "cubic"]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+LOCAL_MANIFEST = "local.yaml"
 PerChannel = tuple[float, float, float]
 PositivePerChannel = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
 
@@ -47,16 +48,39 @@ class SizeRule(Section):
         return self
 
 
+class HubFile(Section):
+    """Where `depthd weights pull` finds a model."""
+
+    repository: str = Field(description="owner/name on the hub")
+    revision: str = Field(description="Commit, so that the file never changes under the same card")
+    path: str = Field(description="File in the repository; for a checkpoint, its folder")
+
+
 class ModelCard(Section):
     """Everything depthd knows about a network."""
 
     title: str = Field(description="For people")
-    file: str = Field(description="File name in the weights folder")
-    sha256: Sha256 | None = Field(None, description="Checksum of the file; null: not known beforehand")
+    file: str = Field(description="File in the weights folder")
+    sha256: Sha256 | None = Field(
+        None, description="Checksum of the file; null: pinned when it is first fetched"
+    )
+    data_files: dict[str, Sha256 | None] = Field(
+        {}, description="Files that belong beside it (ONNX external data), with their checksums"
+    )
+    hub: HubFile | None = Field(
+        None, description="Where to fetch it; null: it comes with depthd or was added by hand"
+    )
+    checkpoint: bool = Field(
+        False, description="The hub holds a transformers checkpoint, which is exported to ONNX after fetching"
+    )
     licence: str = Field(description="SPDX identifier, or what the origin says")
+    ask_licence: bool = Field(
+        False, description="Refused unless the licence is accepted: no commercial use, or not certain"
+    )
     origin: str = Field(description="Who made it, from what")
     limits: str = Field("", description="What it is known to do badly")
     input: str | None = Field(None, description="Name of the input; null: the first")
+    views: bool = Field(False, description="The input has an axis of views: 1, views, 3, height, width")
     output: str | None = Field(None, description="Name of the output; null: the first")
     output_kind: OutputKind = Field(description="What the numbers mean")
     size: SizeRule = Field(description="Input size")
@@ -69,9 +93,16 @@ class ModelCard(Section):
 
 
 class Manifest(Section):
-    """weights/manifest.yaml."""
+    """weights/manifest.yaml, and the local.yaml that depthd keeps beside models fetched or added on this
+    machine.
+    """
 
-    models: dict[str, ModelCard]
+    models: dict[str, ModelCard] = Field({}, description="Cards by name")
+    pins: dict[str, Sha256] = Field({}, description="Checksums of files whose cards had none, by file")
+
+    def expected_sha256(self, file: str, on_card: str | None) -> str | None:
+        """The checksum a file must have; None where neither its card nor a pin says."""
+        return on_card or self.pins.get(file)
 
 
 @dataclass(frozen=True)
@@ -83,9 +114,18 @@ class Model:
     path: Path
 
 
-def load_manifest(path: Path | None = None) -> Manifest:
-    """Reads the model cards; None: the manifest that comes with depthd. Raises UsageError."""
-    path = path or WEIGHTS_DIR / "manifest.yaml"
+def load_manifest(folder: Path | None = None) -> Manifest:
+    """The cards that come with depthd, and those of the weights folder's local.yaml. Raises UsageError."""
+    manifest = read_manifest(WEIGHTS_DIR / "manifest.yaml")
+    local = (folder or WEIGHTS_DIR) / LOCAL_MANIFEST
+    if not local.is_file():
+        return manifest
+    added = read_manifest(local)
+    return Manifest(models={**manifest.models, **added.models}, pins=added.pins)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Reads one file of cards. Raises UsageError."""
     return config_file.read(Manifest, path, remedy="see the cards in the weights/manifest.yaml of depthd")
 
 
@@ -96,8 +136,7 @@ def find_model(name_or_path: str, manifest: Manifest | None = None, folder: Path
     right for networks used like Depth Anything V2. Raises UsageError for an unknown name, DepthdError for a
     file that is absent or is not what its card says.
     """
-    manifest = manifest or load_manifest()
-    folder = folder or WEIGHTS_DIR
+    manifest = manifest or load_manifest(folder)
     if name_or_path.endswith(".onnx"):
         return _model_at(Path(name_or_path), manifest)
     card = manifest.models.get(name_or_path)
@@ -106,14 +145,33 @@ def find_model(name_or_path: str, manifest: Manifest | None = None, folder: Path
         raise UsageError(
             f"no model is called {name_or_path!r}", f"known are {known}; or give the path of an .onnx file"
         )
-    path = folder / card.file
-    if not path.is_file():
-        raise DepthdError(
-            f"{path}, the file of model {name_or_path}, is not there", f"put it there: {card.origin}"
-        )
-    if card.sha256:
-        verify_checksum(path, card.sha256)
+    path = locate(card, folder)
+    if path is None:
+        remedy = f"depthd weights pull {name_or_path}" if card.hub else card.origin
+        raise DepthdError(f"the file {card.file} of model {name_or_path} is not here", remedy)
+    verify_files(card, path, manifest)
     return Model(name_or_path, card, path)
+
+
+def locate(card: ModelCard, folder: Path | None = None) -> Path | None:
+    """The card's file in the weights folder, or in the one that comes with depthd; None if it is in neither.
+    """
+    places = (place / card.file for place in (folder or WEIGHTS_DIR, WEIGHTS_DIR))
+    return next((place for place in places if place.is_file()), None)
+
+
+def verify_files(card: ModelCard, path: Path, manifest: Manifest) -> None:
+    """Raises DepthdError unless the file and those beside it are what the card or a pin says."""
+    expected = manifest.expected_sha256(card.file, card.sha256)
+    if expected:
+        verify_checksum(path, expected)
+    for name, on_card in card.data_files.items():
+        beside = path.with_name(name)
+        if not beside.is_file():
+            raise DepthdError(f"{beside}, which belongs to {path.name}, is not there", "put it there")
+        expected = manifest.expected_sha256(str(Path(card.file).with_name(name)), on_card)
+        if expected:
+            verify_checksum(beside, expected)
 
 
 def default_card(file: str) -> ModelCard:
@@ -132,15 +190,19 @@ def default_card(file: str) -> ModelCard:
     )
 
 
-def input_size(card: ModelCard, height: int, width: int, short_side_px: int | None = None) -> tuple[int, int]:
+def input_size(
+    card: ModelCard, height: int, width: int, short_side_px: int | None = None, square: bool = False
+) -> tuple[int, int]:
     """(height, width) in px at which the network sees a picture of this size.
 
     Each side is scaled by the same factor and then rounded to the nearest multiple, at least one.
-    short_side_px replaces the card's aim. For Depth Anything V2 (short side 518, multiple 14) 1280x720 gives
-    924x518, as its own transform does.
+    short_side_px replaces the card's aim; square squeezes to 1:1. For Depth Anything V2 (short side 518,
+    multiple 14) 1280x720 gives 924x518, as its own transform does.
     """
     if height < 1 or width < 1:
         raise ValueError(f"a picture of {width}x{height} px has no size")
+    if square:
+        height = width = min(height, width)
     rule = card.size
     if short_side_px is not None:
         scale = short_side_px / min(height, width)

@@ -1,12 +1,13 @@
-"""ONNX Runtime on the CPU: the engine that runs everywhere."""
+"""ONNX Runtime: the engine that runs everywhere, on the CPU or through CUDA."""
 
 from __future__ import annotations
 
 import logging
 import math
 import os
+from collections.abc import Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,19 +18,35 @@ from depthd.mono.preprocess import Preprocessor
 
 log = logging.getLogger(__name__)
 
+Provider = Literal["tensorrt", "cuda", "cpu"]
+_PROVIDER_NAMES: dict[Provider, str] = {
+    "tensorrt": "TensorrtExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "cpu": "CPUExecutionProvider",
+}
+
 
 class OnnxEngine:
     """A network in ONNX Runtime, with input and output in buffers of its own that every call reuses.
 
-    threads: CPU threads, 0 = one per core. short_side_px: see `input_size`. Raises DepthdError for a file
-    that is no ONNX, that this ONNX Runtime cannot run, or that does not take one picture and give one map.
+    threads: CPU threads, 0 = one per core. short_side_px: see `input_size`. providers: in the order of
+    preference; those that this ONNX Runtime does not have are passed over, the CPU is always last. Raises
+    DepthdError for a file that is no ONNX, that this ONNX Runtime cannot run, or that does not take one
+    picture and give one map.
     """
 
-    def __init__(self, model: Model, threads: int = 2, short_side_px: int | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        threads: int = 2,
+        short_side_px: int | None = None,
+        providers: Sequence[Provider] = ("cpu",),
+        square: bool = False,
+    ) -> None:
         self._model = model
         self._short_side_px = short_side_px
-        self._runtime = import_onnxruntime()
-        self._session: Any = _open_session(self._runtime, model, threads)
+        self._square = square
+        self._session: Any = open_session(model, threads, providers)
         self._input_name, self._input_shape = _input_of(self._session, model)
         self._output_name = _output_of(self._session, model)
         self._preprocessor: Preprocessor | None = None
@@ -41,6 +58,12 @@ class OnnxEngine:
     @property
     def card(self) -> ModelCard:
         return self._model.card
+
+    @property
+    def provider(self) -> str:
+        """What the network runs on: 'cpu', 'cuda' or 'tensorrt'."""
+        first = self._session.get_providers()[0]
+        return next((short for short, name in _PROVIDER_NAMES.items() if name == first), first)
 
     def prepare(self, height: int, width: int) -> None:
         """Allocates for pictures of this size and runs once. Raises DepthdError where that gives no map."""
@@ -68,8 +91,8 @@ class OnnxEngine:
 
     def _network_size(self, height: int, width: int) -> tuple[int, int]:
         """The rule of the card, except for an ONNX file with a fixed size, which can be run at no other."""
-        wanted = input_size(self.card, height, width, self._short_side_px)
-        fixed = tuple(side if isinstance(side, int) else None for side in self._input_shape[2:])
+        wanted = input_size(self.card, height, width, self._short_side_px, self._square)
+        fixed = tuple(side if isinstance(side, int) else None for side in self._input_shape[-2:])
         size = (fixed[0] or wanted[0], fixed[1] or wanted[1])
         if size != wanted:
             log.warning(
@@ -81,32 +104,18 @@ class OnnxEngine:
     def _warm_up(self) -> tuple[int, ...]:
         """Runs once and returns the shape of the output."""
         assert self._preprocessor is not None
-        try:
-            (output,) = self._session.run([self._output_name], {self._input_name: self._preprocessor.buffer})
-        except Exception as error:  # ONNX Runtime raises a class per error code, all directly below Exception
-            raise DepthdError(
-                f"{self._model.name} fails at {_size_text(self._preprocessor.buffer)}: {one_line(error)}",
-                "choose another mono.short_side_px or another model",
-            ) from None
-        if (
-            output.dtype != np.float32
-            or output.ndim < 2
-            or math.prod(output.shape[:-2]) != 1
-            or output.size < 4
-        ):
-            raise DepthdError(
-                f"output {self._output_name} of {self._model.path} is {output.dtype} {tuple(output.shape)}",
-                "depthd needs one float32 map per picture: name the right output in the model's card",
-            )
+        pixels = as_input(self._preprocessor.buffer, self.card)
+        output = _run(self._session, self._model, self._input_name, self._output_name, pixels)
         return tuple(output.shape)
 
     def _bind(self, output_shape: tuple[int, ...]) -> None:
+        """Input and output stay where they are; a provider on a GPU copies from and to them."""
         assert self._preprocessor is not None
         self._output = np.zeros(output_shape, np.float32)
         self._map = self._output.reshape(output_shape[-2:])
-        buffer = self._preprocessor.buffer
+        pixels = as_input(self._preprocessor.buffer, self.card)
         self._binding = self._session.io_binding()
-        self._binding.bind_input(self._input_name, "cpu", 0, np.float32, buffer.shape, buffer.ctypes.data)
+        self._binding.bind_input(self._input_name, "cpu", 0, np.float32, pixels.shape, pixels.ctypes.data)
         self._binding.bind_output(
             self._output_name, "cpu", 0, np.float32, self._output.shape, self._output.ctypes.data
         )
@@ -129,25 +138,67 @@ def import_onnxruntime() -> ModuleType:
     return onnxruntime
 
 
-def one_line(error: Exception) -> str:
-    """ONNX Runtime's messages span lines and name its source files; the first sentence says what is wrong."""
-    return " ".join(str(error).split())[:200]
-
-
-def _open_session(runtime: ModuleType, model: Model, threads: int) -> Any:
+def open_session(model: Model, threads: int = 0, providers: Sequence[Provider] = ("cpu",)) -> Any:
+    """An InferenceSession. Raises DepthdError for a file that is no ONNX or cannot be run here."""
+    runtime = import_onnxruntime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads or os.cpu_count() or 1
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     # Spinning threads would take the cores from the matcher and the fusion between two frames.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    here = runtime.get_available_providers()
+    wanted = [_PROVIDER_NAMES[p] for p in dict.fromkeys((*providers, "cpu")) if _PROVIDER_NAMES[p] in here]
     try:
-        return runtime.InferenceSession(str(model.path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # see _warm_up
+        session = runtime.InferenceSession(str(model.path), options, providers=wanted)
+    except Exception as error:  # ONNX Runtime raises a class per error code, all directly below Exception
         raise DepthdError(
             f"{model.path} is no model for ONNX Runtime {runtime.__version__}: {one_line(error)}",
             "give another file, or update onnxruntime",
         ) from None
+    if session.get_providers()[0] != wanted[0]:
+        log.warning("%s could not be loaded, the network runs on %s", wanted[0], session.get_providers()[0])
+    return session
+
+
+def run_once(model: Model, inputs: Sequence[Array], threads: int = 0) -> list[Array]:
+    """The model's maps, float32 (h, w), for inputs float32 (1, 3, height, width), on the CPU. Raises
+    DepthdError.
+    """
+    session = open_session(model, threads)
+    input_name, _ = _input_of(session, model)
+    output_name = _output_of(session, model)
+    maps = []
+    for pixels in inputs:
+        output = _run(session, model, input_name, output_name, as_input(pixels, model.card))
+        maps.append(output.reshape(output.shape[-2:]))
+    return maps
+
+
+def as_input(pixels: Array, card: ModelCard) -> Array:
+    """(1, 3, height, width), with an axis of views where the network has one; the same memory."""
+    return pixels[None] if card.views else pixels
+
+
+def one_line(error: Exception) -> str:
+    """ONNX Runtime's messages span lines and name its source files; the beginning says what is wrong."""
+    return " ".join(str(error).split())[:200]
+
+
+def _run(session: Any, model: Model, input_name: str, output_name: str, pixels: Array) -> Array:
+    try:
+        (output,) = session.run([output_name], {input_name: pixels})
+    except Exception as error:  # see open_session
+        raise DepthdError(
+            f"{model.name} fails at {pixels.shape[-1]}x{pixels.shape[-2]} px: {one_line(error)}",
+            "choose another mono.short_side_px or another model",
+        ) from None
+    if output.dtype != np.float32 or output.ndim < 2 or math.prod(output.shape[:-2]) != 1 or output.size < 4:
+        raise DepthdError(
+            f"output {output_name} of {model.path} is {output.dtype} {tuple(output.shape)}",
+            "depthd needs one float32 map per picture: name the right output in the model's card",
+        )
+    return output
 
 
 def _input_of(session: Any, model: Model) -> tuple[str, list[Any]]:
@@ -159,12 +210,13 @@ def _input_of(session: Any, model: Model) -> tuple[str, list[Any]]:
             "correct the model's card",
         )
     found = inputs[name]
-    channels_fit = len(found.shape) == 4 and (found.shape[1] == 3 or not isinstance(found.shape[1], int))
+    rank = 5 if model.card.views else 4
+    channels_fit = len(found.shape) == rank and (found.shape[-3] == 3 or not isinstance(found.shape[-3], int))
     if len(inputs) != 1 or found.type != "tensor(float)" or not channels_fit:
         every = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs.values())
+        axes = "pictures, views, 3, height, width" if model.card.views else "pictures, 3, height, width"
         raise DepthdError(
-            f"{model.path} takes {every}",
-            "depthd needs one float32 input of rank 4: pictures, 3, height, width",
+            f"{model.path} takes {every}", f"depthd needs one float32 input of rank {rank}: {axes}"
         )
     return name, list(found.shape)
 
@@ -184,7 +236,3 @@ def _test_picture(height: int, width: int) -> Array:
     rows = np.linspace(0, 255, height, dtype=np.uint8)[:, None, None]
     columns = np.linspace(0, 255, width, dtype=np.uint8)[None, :, None]
     return np.ascontiguousarray((rows // 2 + columns // 2) * np.ones(3, np.uint8))
-
-
-def _size_text(buffer: Array) -> str:
-    return f"{buffer.shape[3]}x{buffer.shape[2]} px"

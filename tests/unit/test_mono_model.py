@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from depthd.errors import DepthdError, UsageError
 from depthd.mono.checksum import checksum, verify_checksum
-from depthd.mono.model import Manifest, SizeRule, default_card, find_model, load_manifest
+from depthd.mono.model import Manifest, SizeRule, default_card, find_model, read_manifest
 from depthd.paths import WEIGHTS_DIR
 
 SMALL = WEIGHTS_DIR / "depthd-small.onnx"
@@ -47,11 +47,13 @@ def test_a_path_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
         find_model(str(tmp_path / "absent.onnx"))
 
 
-def test_a_model_whose_file_is_absent_says_where_to_put_it(tmp_path: Path) -> None:
+def test_a_model_whose_file_is_absent_says_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(
-        DepthdError, match=r"depthd-small\.onnx, the file of model depthd-small, is not there"
+        DepthdError, match=r"the file n\.onnx of model n is not here; a file given by its path"
     ):
-        find_model("depthd-small", folder=tmp_path)
+        find_model("n", Manifest(models={"n": default_card("n.onnx")}), tmp_path)
+    with pytest.raises(DepthdError, match="is not here; depthd weights pull depth-anything-v2-small"):
+        find_model("depth-anything-v2-small", folder=tmp_path)
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
@@ -106,10 +108,10 @@ def test_a_size_rule_has_exactly_one_aim() -> None:
 def test_a_wrong_card_is_named_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "manifest.yaml"
     text = (WEIGHTS_DIR / "manifest.yaml").read_text()
-    path.write_text(text.replace("output_kind: relative_inverse", "output_kind: disparity"))
+    path.write_text(text.replace("output_kind: relative_inverse", "output_kind: disparity", 1))
     line = next(i for i, row in enumerate(text.splitlines(), 1) if "output_kind" in row)
     with pytest.raises(UsageError) as caught:
-        load_manifest(path)
+        read_manifest(path)
     message = str(caught.value)
     assert message.startswith("models.depthd-small.output_kind: should be 'relative_inverse'")
     assert f"line {line}" in message
