@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from depthd import cli_weights
 from depthd.errors import DepthdError, UsageError
 
 app = typer.Typer(
@@ -17,8 +18,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-config_app = typer.Typer(help="The configuration.", no_args_is_help=True)
+config_app = typer.Typer(help="Show the configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
+app.add_typer(cli_weights.app, name="weights")
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", help="Configuration file (YAML).")
