@@ -33,9 +33,7 @@ class Shape:
 
 
 SMALL = Shape()
-TINY = Shape(
-    hidden=32, layers=4, heads=2, taps=(0, 1, 2, 3), neck=(8, 16, 24, 32), fusion=16, head=8, positions=5
-)
+TINY = Shape(hidden=32, layers=4, heads=2, taps=(0, 1, 2, 3), neck=(8, 16, 24, 32), fusion=16, head=8, positions=5)
 
 
 class _Graph:
@@ -83,14 +81,7 @@ class _Graph:
         )
 
     def conv(
-        self,
-        x: str,
-        inputs: int,
-        outputs: int,
-        kernel: int,
-        stride: int = 1,
-        bias: bool = True,
-        gain: float = 1.0,
+        self, x: str, inputs: int, outputs: int, kernel: int, stride: int = 1, bias: bool = True, gain: float = 1.0
     ) -> str:
         pad = (kernel - 1) // 2 if kernel < 14 else 0
         operands = [x, self.weight(outputs, inputs, kernel, kernel, gain=gain)]
@@ -100,12 +91,7 @@ class _Graph:
     def enlarge(self, x: str, channels: int, factor: int) -> str:
         weight = self.weight(channels, channels, factor, factor, fan_in=channels)
         return self.op(
-            "ConvTranspose",
-            x,
-            weight,
-            self.filled(0.0, channels),
-            kernel_shape=[factor] * 2,
-            strides=[factor] * 2,
+            "ConvTranspose", x, weight, self.filled(0.0, channels), kernel_shape=[factor] * 2, strides=[factor] * 2
         )
 
     def resize(self, x: str, sizes: str, cubic: bool = False) -> str:
@@ -225,9 +211,7 @@ def _head(g: _Graph, shape: Shape, x: str, grid: str) -> None:
     x = g.resize(x, g.joined(g.op("Slice", g.op("Shape", x), g.integers(0), g.integers(2)), pixels))
     x = g.op("Relu", g.conv(x, shape.fusion // 2, shape.head, 3))
     x = g.op("Add", g.conv(x, shape.head, 1, 1), g.constant(np.array(3.0, np.float32)))
-    g.nodes.append(
-        helper.make_node("Squeeze", [g.op("Relu", x), g.integers(1)], ["predicted_depth"], name="out")
-    )
+    g.nodes.append(helper.make_node("Squeeze", [g.op("Relu", x), g.integers(1)], ["predicted_depth"], name="out"))
 
 
 if __name__ == "__main__":
