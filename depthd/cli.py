@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from depthd import cli_weights
 from depthd.errors import DepthdError, UsageError
 
 app = typer.Typer(
@@ -17,8 +18,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-config_app = typer.Typer(help="The configuration.", no_args_is_help=True)
+config_app = typer.Typer(help="Show the configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
+app.add_typer(cli_weights.app, name="weights")
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", help="Configuration file (YAML).")
@@ -123,6 +125,26 @@ def dump(
             typer.echo(dumping.line_of(frame, seen_ns))
             if save is not None:
                 dumping.save(frame, save)
+
+
+@app.command()
+def doctor(
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Look at everything that must be right on this machine; exit status 1 where something is wrong."""
+    from depthd import config as configuration
+    from depthd import doctor as examination
+    from depthd import screen
+
+    findings = examination.examine(configuration.load(config, overrides), examination.System())
+    if as_json:
+        typer.echo(screen.findings_json(findings))
+    else:
+        screen.print_findings(findings)
+    if any(finding.verdict == examination.Verdict.FAIL for finding in findings):
+        raise typer.Exit(1)
 
 
 @config_app.command("show")

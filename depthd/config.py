@@ -119,7 +119,42 @@ class MonoConfig(Section):
 
 
 class FusionConfig(Section):
-    backend: Literal["cpu", "reference"] = "cpu"
+    backend: Literal["cpu", "reference"] = Field(
+        "cpu", description="cpu = C extension on all cores; reference = the readable NumPy specification, slow"
+    )
+    threads: Annotated[int, Field(ge=0)] = Field(0, description="threads of the cpu backend; 0 = all cores")
+    prefer: Literal["nearer", "stereo", "mono"] = Field(
+        "nearer", description="whom to believe where stereo and mono contradict; nearer is safe for a robot"
+    )
+    minimum_depth_m: PositiveFloat = Field(0.1, description="no published depth is smaller, m")
+    maximum_depth_m: PositiveFloat = Field(40.0, description="no published depth of mono is larger, m")
+    stereo_minimum_depth_m: PositiveFloat = Field(0.1, description="nearer stereo values count as too near, m")
+    stereo_maximum_depth_m: PositiveFloat = Field(40.0, description="farther stereo values count as too far, m")
+    stereo_noise_px: PositiveFloat = Field(0.5, description="standard deviation of stereo disparity, px")
+    gate_sigmas: PositiveFloat = Field(
+        3.0, description="stereo is overruled when it differs from fitted mono by more standard deviations"
+    )
+    gate_minimum: Fraction = Field(
+        0.1, description="smaller relative differences in inverse depth never overrule stereo"
+    )
+    memory_decay: Fraction = Field(
+        0.9, description="weight that the samples of earlier frames keep from one frame to the next; 0 = none"
+    )
+    alignment_decay: Fraction = Field(
+        0.7, description="the same for the local alignment, which follows the picture"
+    )
+    minimum_inlier_share: Fraction = Field(
+        0.4, description="a fit that fewer of the plausible samples agree with is refused"
+    )
+    minimum_agreement: Fraction = Field(
+        0.3, description="a fit is refused where stereo and mono, outliers included, correlate less than this"
+    )
+    minimum_significance: PositiveFloat = Field(
+        6.0, description="a fit whose scale is fewer standard errors from zero is refused"
+    )
+    maximum_age_frames: Annotated[int, Field(ge=0)] = Field(
+        30, description="how long the last good fit is held before only stereo is published, frames"
+    )
 
 
 class SharedMemoryConfig(Section):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from depthd.doctor import Finding, Verdict
 from depthd.statistics import Summary
 
 
@@ -38,3 +42,19 @@ def print_summary(summary: Summary) -> None:
     console.print(table)
     console.print(summary.fit_text(), markup=False)
     console.print(summary.sources_text(), markup=False)
+
+
+_COLOURS = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red", Verdict.ABSENT: "dim"}
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """What `depthd doctor` found, as a table on standard output."""
+    table = Table("", "what", "found", "how to mend it")
+    for finding in findings:
+        verdict = f"[{_COLOURS[finding.verdict]}]{finding.verdict.value}[/]"
+        table.add_row(verdict, *(escape(text) for text in (finding.name, finding.found, finding.remedy)))
+    Console(highlight=False).print(table)
+
+
+def findings_json(findings: Sequence[Finding]) -> str:
+    return json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False)

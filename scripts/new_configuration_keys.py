@@ -1,4 +1,4 @@
-"""Says which keys a configuration file does not have yet, with their defaults: `new_configuration_keys.py FILE`."""
+"""Says which keys a configuration file lacks, with their defaults: `new_configuration_keys.py FILE`."""
 
 from __future__ import annotations
 
