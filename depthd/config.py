@@ -120,7 +120,7 @@ class MonoConfig(Section):
 
 class FusionConfig(Section):
     backend: Literal["cpu", "reference"] = Field(
-        "cpu", description="cpu = C extension on all cores; reference = the readable NumPy specification, slow"
+        "cpu", description="cpu = C on all cores; reference = the readable NumPy specification, slow"
     )
     threads: Annotated[int, Field(ge=0)] = Field(0, description="threads of the cpu backend; 0 = all cores")
     prefer: Literal["nearer", "stereo", "mono"] = Field(
@@ -128,8 +128,8 @@ class FusionConfig(Section):
     )
     minimum_depth_m: PositiveFloat = Field(0.1, description="no published depth is smaller, m")
     maximum_depth_m: PositiveFloat = Field(40.0, description="no published depth of mono is larger, m")
-    stereo_minimum_depth_m: PositiveFloat = Field(0.1, description="nearer stereo values count as too near, m")
-    stereo_maximum_depth_m: PositiveFloat = Field(40.0, description="farther stereo values count as too far, m")
+    stereo_minimum_depth_m: PositiveFloat = Field(0.1, description="nearer stereo is too near, m")
+    stereo_maximum_depth_m: PositiveFloat = Field(40.0, description="farther stereo is too far, m")
     stereo_noise_px: PositiveFloat = Field(0.5, description="standard deviation of stereo disparity, px")
     gate_sigmas: PositiveFloat = Field(
         3.0, description="stereo is overruled when it differs from fitted mono by more standard deviations"
