@@ -10,6 +10,10 @@ def open_camera(config: CameraConfig) -> CameraSource:
         from depthd.cameras.virtual import VirtualCamera
 
         return VirtualCamera(config)
+    if config.kind == "zed":
+        from depthd.cameras.zed import ZedCamera
+
+        return ZedCamera(config)
     from depthd.cameras.recording import RecordingCamera
 
     return RecordingCamera(config)
