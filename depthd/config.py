@@ -115,8 +115,48 @@ class ZedCameraConfig(Section):
     start_frame: Annotated[int, Field(ge=0)] = Field(0, description="SVO: begin at this frame")
 
 
+class UvcCameraConfig(Section):
+    kind: Literal["uvc"] = Field("uvc", description="A USB camera without an SDK: ZED, side by side, webcam")
+    device: str = Field(
+        "/dev/video0", description="Device, its number, or a video file recorded from such a device"
+    )
+    layout: Literal["side_by_side", "mono"] = Field(
+        "side_by_side",
+        description="`side_by_side`: left half, left eye; `mono`: a webcam, relative depth only",
+    )
+    resolution: Resolution = Field(
+        "HD720", description="A ZED's mode: 4416x1242, 3840x1080, 2560x720 or 1344x376 px for both eyes"
+    )
+    width: PositiveInt | None = Field(
+        None, description="Of the whole picture (px), with `height`, for cameras other than a ZED"
+    )
+    height: PositiveInt | None = Field(None, description="Of the picture (px), with `width`")
+    fps: Annotated[int, Field(ge=0, le=240)] = Field(
+        0, description="Frames per second; 0: the camera's choice"
+    )
+    pixel_format: Annotated[str, Field(pattern=r"^[A-Z0-9]{4}$")] = Field(
+        "YUYV", description="V4L2 format; a ZED gives YUYV, many other cameras are faster with MJPG"
+    )
+    calibration: Path | None = Field(
+        None,
+        description="A ZED's SN<serial>.conf, or an OpenCV YAML with Size, K_LEFT, K_RIGHT, D_LEFT, D_RIGHT, "
+        "R and T; null: looked for in settings_dir, and without any, depth is relative",
+    )
+    calibration_unit: Literal["mm", "m"] = Field("mm", description="Unit of T in an OpenCV calibration")
+    serial: PositiveInt | None = Field(None, description="Chooses SN<serial>.conf in settings_dir")
+    settings_dir: Path = Field(
+        Path("/usr/local/zed/settings"), description="Where the ZED tools keep calibrations"
+    )
+    frame_timeout_s: PositiveFloat = Field(
+        2.0, description="Without a frame for so long (s), the camera is lost"
+    )
+    real_time: bool = Field(True, description="Video file: play at its pace, dropping frames, or every frame")
+    loop: bool = Field(False, description="Video file: start again at the end instead of stopping")
+
+
 CameraConfig = Annotated[
-    VirtualCameraConfig | RecordingCameraConfig | ZedCameraConfig, Field(discriminator="kind")
+    VirtualCameraConfig | RecordingCameraConfig | ZedCameraConfig | UvcCameraConfig,
+    Field(discriminator="kind"),
 ]
 
 

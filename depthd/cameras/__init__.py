@@ -14,6 +14,10 @@ def open_camera(config: CameraConfig) -> CameraSource:
         from depthd.cameras.zed import ZedCamera
 
         return ZedCamera(config)
+    if config.kind == "uvc":
+        from depthd.cameras.uvc import UvcCamera
+
+        return UvcCamera(config)
     from depthd.cameras.recording import RecordingCamera
 
     return RecordingCamera(config)
