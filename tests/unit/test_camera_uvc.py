@@ -323,6 +323,11 @@ def test_a_slow_reader_gets_the_newest_frame_and_the_gap_is_counted(device):
     assert device.opened == 0
 
 
+def grab_for_ever(source) -> None:
+    while True:
+        source.grab()
+
+
 @pytest.mark.parametrize(
     ("fault", "words"), [("pull", "stopped delivering"), ("hang", "gave no frame for 0.2 s")]
 )
