@@ -5,6 +5,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <new>
 #include <stdexcept>
@@ -286,7 +287,7 @@ class Reader {
         depthd_frame frame;
         int error = depthd_acquire(&reader_, &frame);
         if (error != DEPTHD_OK) return nb::int_(error);
-        reader_.last_id = frame.meta.id;
+        reader_.last_id = std::max(reader_.last_id, frame.meta.id);
         return as_tuple(frame);
     }
 
