@@ -8,8 +8,9 @@ with depthd.open() as reader:
 
 from importlib.metadata import version
 
+from depthd.frame import FitStatus, Source
 from depthd.shm.reader import Frame, Reader
 from depthd.shm.reader import open_reader as open
 
-__all__ = ["Frame", "Reader", "__version__", "open"]
+__all__ = ["FitStatus", "Frame", "Reader", "Source", "__version__", "open"]
 __version__ = version("depthd")

@@ -1,14 +1,18 @@
-"""The configuration: a typed tree, checked before anything starts. Every knob is explained in config/depthd.yaml."""
+"""The configuration: a typed tree, checked before anything starts.
+
+The descriptions below are the only place where a knob is explained; config/depthd.yaml and `depthd config
+show` are printed from them.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import Field, PositiveFloat, PositiveInt
 
-from depthd.errors import UsageError
+from depthd import config_file
+from depthd.config_file import Octal, Section
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Plane = Literal["left", "stereo_depth", "mono", "xyz"]
@@ -16,71 +20,239 @@ Plane = Literal["left", "stereo_depth", "mono", "xyz"]
 Resolution = Literal["HD2K", "HD1080", "HD720", "VGA"]
 
 
-class Section(BaseModel):
-    """A part of the tree; a key that is not known is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class VirtualCameraConfig(Section):
-    kind: Literal["virtual"] = "virtual"
-    resolution: Resolution = "VGA"
-    fps: PositiveFloat = 15.0
-    seed: int = 0
-    scene: str = "room"
-    depth: Literal["matcher", "sensor"] = "matcher"
-    minimum_depth_m: PositiveFloat = 0.3
-    real_time: bool = True
+    kind: Literal["virtual"] = Field("virtual", description="A rendered room that needs no hardware")
+    resolution: Resolution = Field(
+        "VGA", description="Picture size: 2208x1242, 1920x1080, 1280x720 or 672x376 px"
+    )
+    fps: PositiveFloat = Field(15.0, description="Frames per second")
+    seed: int = Field(
+        0, description="Seed of the scene and of the sensor's noise; the same seed, the same pictures"
+    )
+    scene: str = Field("room", description="Which scene is rendered")
+    depth: Literal["matcher", "sensor"] = Field(
+        "matcher",
+        description="Where stereo depth comes from: `matcher` matches the two rendered pictures; `sensor` "
+        "hands out the true depth as a ZED would, with its minimum range, its left band and its noise",
+    )
+    minimum_depth_m: PositiveFloat = Field(
+        0.3, description="Nearer than this (m), the sensor gives -inf; only with depth: sensor"
+    )
+    real_time: bool = Field(
+        True,
+        description="true: frames come at `fps`, late ones are dropped; false: as fast as they are taken",
+    )
 
 
 class RecordingCameraConfig(Section):
-    kind: Literal["recording"] = "recording"
-    path: Path
-    camera_file: Path | None = None
-    fps: PositiveFloat = 15.0
-    loop: bool = True
-    real_time: bool = True
+    kind: Literal["recording"] = Field("recording", description="Rectified pictures from files")
+    path: Path = Field(description="Folder of pictures, or of one pair left.png and right.png")
+    camera_file: Path | None = Field(
+        None, description="Calibration (camera.json); null: the one that lies beside the pictures"
+    )
+    fps: PositiveFloat = Field(15.0, description="Frames per second at which the recording is played")
+    loop: bool = Field(True, description="Start again at the end instead of stopping")
+    real_time: bool = Field(
+        True,
+        description="true: frames come at `fps`, late ones are dropped; false: as fast as they are taken",
+    )
 
 
 CameraConfig = Annotated[VirtualCameraConfig | RecordingCameraConfig, Field(discriminator="kind")]
 
 
 class MatcherConfig(Section):
-    maximum_disparity_px: PositiveInt | None = None
-    downscale: Annotated[int, Field(ge=1, le=4)] = 1
-    block_size_px: Annotated[int, Field(ge=1, le=21)] = 5
-    left_right_tolerance_px: PositiveFloat = 1.0
-    uniqueness_percent: Annotated[int, Field(ge=0, le=100)] = 10
-    speckle_size_px: Annotated[int, Field(ge=0)] = 100
+    maximum_disparity_px: PositiveInt | None = Field(
+        None,
+        description="Largest disparity searched (px); nearer surfaces are found with a larger one, slower; "
+        "null: chosen from the width of the picture",
+    )
+    downscale: Annotated[int, Field(ge=1, le=4)] = Field(
+        1, description="Match at 1/1, 1/2, ... of the size: faster, coarser"
+    )
+    block_size_px: Annotated[int, Field(ge=1, le=21)] = Field(
+        5, description="Side of the matched block (px, odd); larger is smoother"
+    )
+    left_right_tolerance_px: PositiveFloat = Field(
+        1.0, description="A match found from the left must be found from the right within this (px)"
+    )
+    uniqueness_percent: Annotated[int, Field(ge=0, le=100)] = Field(
+        10, description="The best match must be better than the second by this (%)"
+    )
+    speckle_size_px: Annotated[int, Field(ge=0)] = Field(
+        100, description="Islands of disparity smaller than this (px of area) are dropped; 0: keep all"
+    )
 
 
 class MonoConfig(Section):
-    engine: Literal["onnx"] = "onnx"
-    model: str = "depthd-small"
-    threads: Annotated[int, Field(ge=0)] = 2
-    short_side_px: PositiveInt | None = None
+    engine: Literal["auto", "tensorrt", "onnx"] = Field(
+        "auto",
+        description="What runs the network. `tensorrt`: an engine made by `depthd engine build`; `onnx`: "
+        "ONNX Runtime; `auto`: TensorRT where a right engine for this GPU is there, else ONNX Runtime, and "
+        "the log says why",
+    )
+    model: str = Field(
+        "depthd-small",
+        description="A name in weights/manifest.yaml (`depthd weights list`), or the path of an .onnx file",
+    )
+    weights_dir: Path | None = Field(
+        None, description="Folder of fetched models and built engines; null: the one that comes with depthd"
+    )
+    short_side_px: PositiveInt | None = Field(
+        None,
+        description="Short side of the network's input (px); the aspect is kept and both sides are "
+        "rounded to what the network takes. null: as the model's card says",
+    )
+    aspect: Literal["keep", "square"] = Field(
+        "keep", description="`square` squeezes the picture to 1:1, which costs accuracy; for comparison only"
+    )
+    precision: Literal["fp16", "fp32"] = Field("fp16", description="Of TensorRT engines")
+    providers: tuple[Literal["tensorrt", "cuda", "cpu"], ...] = Field(
+        ("cuda", "cpu"),
+        description="What ONNX Runtime uses, in this order, of what it has. With `tensorrt` it builds "
+        "engines of its own at every start, for minutes; prefer `depthd engine build`",
+    )
+    threads: Annotated[int, Field(ge=0)] = Field(
+        2,
+        description="CPU threads of the network; 0: one per core. Leave cores to the matcher and the fusion",
+    )
 
 
 class FusionConfig(Section):
-    backend: Literal["cpu", "reference"] = "cpu"
+    backend: Literal["cpu", "reference"] = Field(
+        "cpu", description="cpu = C extension on all cores; reference = the readable NumPy specification, slow"
+    )
+    threads: Annotated[int, Field(ge=0)] = Field(0, description="threads of the cpu backend; 0 = all cores")
+    prefer: Literal["nearer", "stereo", "mono"] = Field(
+        "nearer", description="whom to believe where stereo and mono contradict; nearer is safe for a robot"
+    )
+    minimum_depth_m: PositiveFloat = Field(0.1, description="no published depth is smaller, m")
+    maximum_depth_m: PositiveFloat = Field(40.0, description="no published depth of mono is larger, m")
+    stereo_minimum_depth_m: PositiveFloat = Field(0.1, description="nearer stereo values count as too near, m")
+    stereo_maximum_depth_m: PositiveFloat = Field(40.0, description="farther stereo values count as too far, m")
+    stereo_noise_px: PositiveFloat = Field(0.5, description="standard deviation of stereo disparity, px")
+    gate_sigmas: PositiveFloat = Field(
+        3.0, description="stereo is overruled when it differs from fitted mono by more standard deviations"
+    )
+    gate_minimum: Fraction = Field(
+        0.1, description="smaller relative differences in inverse depth never overrule stereo"
+    )
+    memory_decay: Fraction = Field(
+        0.9, description="weight that the samples of earlier frames keep from one frame to the next; 0 = none"
+    )
+    alignment_decay: Fraction = Field(
+        0.7, description="the same for the local alignment, which follows the picture"
+    )
+    minimum_inlier_share: Fraction = Field(
+        0.4, description="a fit that fewer of the plausible samples agree with is refused"
+    )
+    minimum_agreement: Fraction = Field(
+        0.3, description="a fit is refused where stereo and mono, outliers included, correlate less than this"
+    )
+    minimum_significance: PositiveFloat = Field(
+        6.0, description="a fit whose scale is fewer standard errors from zero is refused"
+    )
+    maximum_age_frames: Annotated[int, Field(ge=0)] = Field(
+        30, description="how long the last good fit is held before only stereo is published, frames"
+    )
 
 
 class SharedMemoryConfig(Section):
-    slots: Annotated[int, Field(ge=3, le=64)] = 4
-    planes: tuple[Plane, ...] = ("left", "stereo_depth")
-    mode: Annotated[int, Field(ge=0, le=0o777)] = 0o640
-    keep_after_exit: bool = False
+    slots: Annotated[int, Field(ge=3, le=64)] = Field(
+        4, description="Frames in the ring; more gives slow readers more time before a frame is overwritten"
+    )
+    planes: tuple[Plane, ...] = Field(
+        ("left", "stereo_depth"), description="What is published beside depth, source and sigma"
+    )
+    mode: Annotated[int, Field(ge=0, le=0o777), Octal()] = Field(
+        0o640,
+        description="File mode of the shared memory, in octal (0o640: the owner writes, the group reads)",
+    )
+    keep_after_exit: bool = Field(
+        False,
+        description="Leave the object in place at a clean stop, so that readers stay attached over a restart",
+    )
+
+
+class RealtimeConfig(Section):
+    scheduling: Literal["other", "fifo"] = Field(
+        "other", description="`fifo` puts every thread of the daemon before all ordinary processes"
+    )
+    priority: Annotated[int, Field(ge=1, le=98)] = Field(
+        10, description="Real-time priority, only with scheduling: fifo; the watchdog's is one higher"
+    )
+    cpu_affinity: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (), description="CPUs that the daemon may use, for example [2, 3]; empty: all"
+    )
+    lock_memory: bool = Field(False, description="Keep all memory from being swapped out (mlockall)")
+    freeze_garbage: bool = Field(
+        True, description="After warm-up, spare the garbage collector what lives for ever"
+    )
+
+
+class MetricsConfig(Section):
+    enabled: bool = Field(False, description="Serve Prometheus metrics; needs depthd[metrics]")
+    address: str = Field("127.0.0.1", description="Address to listen on; other machines need 0.0.0.0")
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(9464, description="TCP port")
+
+
+class ServiceConfig(Section):
+    statistics_period_s: PositiveFloat = Field(
+        5.0, description="Seconds between two lines of statistics in the log"
+    )
+    camera_limit_s: PositiveFloat = Field(
+        30.0, description="Opening the camera may take this long (s) before the process is ended"
+    )
+    model_limit_s: PositiveFloat = Field(
+        600.0, description="Loading the model, building its engine and the first frame may take this long (s)"
+    )
+    frame_limit_s: PositiveFloat = Field(
+        2.0, description="One frame may take this long (s), or three periods of a slow camera"
+    )
 
 
 class Config(Section):
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "depthd"
-    camera: CameraConfig = VirtualCameraConfig()
-    matcher: MatcherConfig = MatcherConfig()
-    mono: MonoConfig = MonoConfig()
-    fusion: FusionConfig = FusionConfig()
-    shared_memory: SharedMemoryConfig = SharedMemoryConfig()
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = Field(
+        "depthd",
+        description="Name of the shared-memory object, which readers open: letters, digits, `_`, `.`, `-`",
+    )
+    camera: CameraConfig = Field(VirtualCameraConfig(), description="Where pictures come from")
+    matcher: MatcherConfig = Field(
+        MatcherConfig(), description="Stereo matching, for cameras that give two pictures and no depth"
+    )
+    mono: MonoConfig = Field(MonoConfig(), description="The monocular depth network")
+    fusion: FusionConfig = Field(FusionConfig(), description="Fitting mono to stereo and merging the two")
+    shared_memory: SharedMemoryConfig = Field(
+        SharedMemoryConfig(), description="Where the result is published"
+    )
+    realtime: RealtimeConfig = Field(RealtimeConfig(), description="Priority over other processes")
+    metrics: MetricsConfig = Field(MetricsConfig(), description="Numbers for Prometheus")
+    service: ServiceConfig = Field(
+        ServiceConfig(), description="How long what may take, and how often the daemon says how it is"
+    )
 
 
 def load(path: Path | None = None, overrides: list[str] | None = None) -> Config:
-    """Reads a YAML file (or none: all defaults) and applies `key.path=value` overrides. Raises UsageError."""
-    raise NotImplementedError
+    """Reads a YAML file (or none: all defaults) and applies `key.path=value` overrides.
+
+    Raises UsageError that names every wrong key with its full path, the value found, and the file's line.
+    """
+    return config_file.read(Config, path, overrides)
+
+
+def to_yaml(config: Config) -> str:
+    """The effective tree as commented YAML, which `load` reads back as the same tree."""
+    return config_file.to_yaml(config)
+
+
+def default_yaml() -> str:
+    """Every knob with its default and meaning, of all kinds of camera: the text of config/depthd.yaml."""
+    head = (
+        "# Every knob of depthd with its default. Printed by `python -m depthd.config`; change it there.\n"
+        "# A file of your own needs only the keys that differ.\n"
+    )
+    return head + "\n" + config_file.to_yaml(Config(), alternatives=True)
+
+
+if __name__ == "__main__":
+    print(default_yaml(), end="")

@@ -135,6 +135,11 @@ class Publisher:
             raise RuntimeError("a slot was left without describe(); nothing is published")
         self._writer.publish()
 
+    @property
+    def header_address(self) -> int:
+        """Where the header is mapped, for code that marks it without Python; until `close`."""
+        return int(self._writer.buffer().ctypes.data)
+
     def set_state(self, state: CameraState) -> None:
         """Tells readers what the camera is doing; the next frames carry it too."""
         self._writer.set_state(int(state))

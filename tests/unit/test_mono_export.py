@@ -1,0 +1,62 @@
+"""Export of a transformers checkpoint, compared with transformers itself."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from depthd.errors import DepthdError
+from depthd.mono.export import export_onnx
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'depthd[export]'")
+transformers = pytest.importorskip(
+    "transformers", reason="transformers is not installed: pip install 'depthd[export]'"
+)
+
+
+def small_model(kind: str):
+    """Depth Anything's architecture, randomly initialised and small; its output varies by more than its mean.
+    """
+    backbone = transformers.Dinov2Config(
+        hidden_size=32, num_hidden_layers=4, num_attention_heads=2, image_size=70, patch_size=14,
+        out_indices=[1, 2, 3, 4], reshape_hidden_states=False, apply_layernorm=True,
+    )  # fmt: skip
+    config = transformers.DepthAnythingConfig(
+        backbone_config=backbone, reassemble_hidden_size=32, neck_hidden_sizes=[8, 16, 32, 32],
+        fusion_hidden_size=16, head_hidden_size=8, patch_size=14,
+        depth_estimation_type=kind, max_depth=20 if kind == "metric" else 1,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = transformers.DepthAnythingForDepthEstimation(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3 / max(1, parameter[0].numel()) ** 0.5)
+        model.head.conv3.bias.fill_(0.0 if kind == "metric" else 1.0)
+    return model
+
+
+@pytest.mark.parametrize("kind", ["relative", "metric"])
+def test_the_export_gives_what_transformers_gives_at_every_size(tmp_path: Path, kind: str) -> None:
+    import onnxruntime
+
+    model = small_model(kind)
+    model.save_pretrained(tmp_path / "checkpoint")
+    export_onnx(tmp_path / "checkpoint", tmp_path / "out.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "out.onnx", providers=["CPUExecutionProvider"])
+    for height, width in ((56, 84), (70, 70), (28, 112), (98, 126)):
+        pixels = torch.randn(1, 3, height, width)
+        with torch.no_grad():
+            expected = model(pixels).predicted_depth.numpy()
+        (found,) = session.run(["predicted_depth"], {"pixel_values": pixels.numpy()})
+        assert expected.std() > 1e-3, "a constant map would prove nothing"
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint", "out.onnx"]
+
+
+def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DepthdError, match=r"has no config\.json"):
+        export_onnx(tmp_path, tmp_path / "out.onnx")
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(DepthdError, match="is no Depth Anything checkpoint"):
+        export_onnx(tmp_path, tmp_path / "out.onnx")
+    assert not (tmp_path / "out.onnx").exists()
