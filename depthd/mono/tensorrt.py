@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from depthd.frame import Array
 from depthd.mono import golden
 from depthd.mono.cuda_memory import DeviceMemory
 from depthd.mono.device import Device
-from depthd.mono.engine_build import input_shape, key_for
+from depthd.mono.engine_build import Runner, input_shape, key_for
 from depthd.mono.engine_cache import Engine, Precision, find_engine
 from depthd.mono.model import Model, ModelCard, input_size
 from depthd.mono.preprocess import Preprocessor
@@ -130,6 +131,15 @@ class Plan:
                 raise DepthdError(f"tensor {name} of the engine is not float32", "build it again")
             self._context.set_tensor_address(name, self._memory.address(array))
         return others
+
+
+def run_on(api: TensorRt, memory: DeviceMemory) -> Runner:
+    """What `engine_build.build` needs for the golden check, on this device."""
+
+    def run(plan: bytes, model: Model, height: int, width: int) -> Callable[[Array], Array]:
+        return Plan(api, plan, model.card, (height, width), memory).run
+
+    return run
 
 
 class TensorRtEngine:
