@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from depthd import weights
 from depthd.errors import DepthdError
 
 app = typer.Typer(help="List, fetch, check and add models.", no_args_is_help=True)
@@ -25,6 +24,8 @@ Folder = Annotated[
 @app.command("list")
 def list_command(folder: Folder = None) -> None:
     """Show every model: whether it is here, its licence, and what its output means."""
+    from depthd import weights
+
     table = Table(box=None, pad_edge=False)
     for title in ("model", "state", "output", "licence", "what"):
         table.add_column(title, no_wrap=title == "model")
@@ -43,6 +44,8 @@ def pull(
     folder: Folder = None,
 ) -> None:
     """Fetch models from the hub, check them, and put them in place."""
+    from depthd import weights
+
     for name in names:
         typer.echo(f"{name}: {weights.pull(name, folder, accept_license)}")
 
@@ -50,6 +53,8 @@ def pull(
 @app.command()
 def verify(folder: Folder = None) -> None:
     """Compute the checksums of all models that are here, and compare."""
+    from depthd import weights
+
     damaged = []
     for model in weights.verify(folder):
         typer.echo(f"{model.name}: {'ok, ' if model.state == 'here' else 'damaged: '}{model.detail}")
@@ -69,6 +74,8 @@ def add(
     folder: Folder = None,
 ) -> None:
     """Copy a network of your own into the weights folder, with a card."""
+    from depthd import weights
+
     card = weights.add(file, kind, folder, name, multiple, short_side, licence)
     typer.echo(f"{card.title}: use it with mono.model={card.title}")
 

@@ -15,7 +15,7 @@ from depthd import config_file
 from depthd.config_file import Octal, Section
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Plane = Literal["left", "stereo_depth", "mono"]
+Plane = Literal["left", "stereo_depth", "mono", "xyz"]
 """What a slot can carry beside depth, source and sigma, which are always there."""
 Resolution = Literal["HD2K", "HD1080", "HD720", "VGA"]
 
@@ -119,7 +119,42 @@ class MonoConfig(Section):
 
 
 class FusionConfig(Section):
-    backend: Literal["cpu", "reference"] = "cpu"
+    backend: Literal["cpu", "reference"] = Field(
+        "cpu", description="cpu = C extension on all cores; reference = the readable NumPy specification, slow"
+    )
+    threads: Annotated[int, Field(ge=0)] = Field(0, description="threads of the cpu backend; 0 = all cores")
+    prefer: Literal["nearer", "stereo", "mono"] = Field(
+        "nearer", description="whom to believe where stereo and mono contradict; nearer is safe for a robot"
+    )
+    minimum_depth_m: PositiveFloat = Field(0.1, description="no published depth is smaller, m")
+    maximum_depth_m: PositiveFloat = Field(40.0, description="no published depth of mono is larger, m")
+    stereo_minimum_depth_m: PositiveFloat = Field(0.1, description="nearer stereo values count as too near, m")
+    stereo_maximum_depth_m: PositiveFloat = Field(40.0, description="farther stereo values count as too far, m")
+    stereo_noise_px: PositiveFloat = Field(0.5, description="standard deviation of stereo disparity, px")
+    gate_sigmas: PositiveFloat = Field(
+        3.0, description="stereo is overruled when it differs from fitted mono by more standard deviations"
+    )
+    gate_minimum: Fraction = Field(
+        0.1, description="smaller relative differences in inverse depth never overrule stereo"
+    )
+    memory_decay: Fraction = Field(
+        0.9, description="weight that the samples of earlier frames keep from one frame to the next; 0 = none"
+    )
+    alignment_decay: Fraction = Field(
+        0.7, description="the same for the local alignment, which follows the picture"
+    )
+    minimum_inlier_share: Fraction = Field(
+        0.4, description="a fit that fewer of the plausible samples agree with is refused"
+    )
+    minimum_agreement: Fraction = Field(
+        0.3, description="a fit is refused where stereo and mono, outliers included, correlate less than this"
+    )
+    minimum_significance: PositiveFloat = Field(
+        6.0, description="a fit whose scale is fewer standard errors from zero is refused"
+    )
+    maximum_age_frames: Annotated[int, Field(ge=0)] = Field(
+        30, description="how long the last good fit is held before only stereo is published, frames"
+    )
 
 
 class SharedMemoryConfig(Section):
@@ -139,6 +174,43 @@ class SharedMemoryConfig(Section):
     )
 
 
+class RealtimeConfig(Section):
+    scheduling: Literal["other", "fifo"] = Field(
+        "other", description="`fifo` puts every thread of the daemon before all ordinary processes"
+    )
+    priority: Annotated[int, Field(ge=1, le=98)] = Field(
+        10, description="Real-time priority, only with scheduling: fifo; the watchdog's is one higher"
+    )
+    cpu_affinity: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (), description="CPUs that the daemon may use, for example [2, 3]; empty: all"
+    )
+    lock_memory: bool = Field(False, description="Keep all memory from being swapped out (mlockall)")
+    freeze_garbage: bool = Field(
+        True, description="After warm-up, spare the garbage collector what lives for ever"
+    )
+
+
+class MetricsConfig(Section):
+    enabled: bool = Field(False, description="Serve Prometheus metrics; needs depthd[metrics]")
+    address: str = Field("127.0.0.1", description="Address to listen on; other machines need 0.0.0.0")
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(9464, description="TCP port")
+
+
+class ServiceConfig(Section):
+    statistics_period_s: PositiveFloat = Field(
+        5.0, description="Seconds between two lines of statistics in the log"
+    )
+    camera_limit_s: PositiveFloat = Field(
+        30.0, description="Opening the camera may take this long (s) before the process is ended"
+    )
+    model_limit_s: PositiveFloat = Field(
+        600.0, description="Loading the model, building its engine and the first frame may take this long (s)"
+    )
+    frame_limit_s: PositiveFloat = Field(
+        2.0, description="One frame may take this long (s), or three periods of a slow camera"
+    )
+
+
 class Config(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = Field(
         "depthd",
@@ -152,6 +224,11 @@ class Config(Section):
     fusion: FusionConfig = Field(FusionConfig(), description="Fitting mono to stereo and merging the two")
     shared_memory: SharedMemoryConfig = Field(
         SharedMemoryConfig(), description="Where the result is published"
+    )
+    realtime: RealtimeConfig = Field(RealtimeConfig(), description="Priority over other processes")
+    metrics: MetricsConfig = Field(MetricsConfig(), description="Numbers for Prometheus")
+    service: ServiceConfig = Field(
+        ServiceConfig(), description="How long what may take, and how often the daemon says how it is"
     )
 
 

@@ -2,7 +2,7 @@
 
 
 class DepthdError(Exception):
-    """Something the user can mend: `what` names the thing that is wrong, `remedy` says what to do about it."""
+    """Something the user can mend: `what` names what is wrong, `remedy` says what to do about it."""
 
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(f"{what}; {remedy}")

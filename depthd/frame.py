@@ -48,8 +48,8 @@ class Fit:
     """inverse_depth = scale * mono + shift, fitted robustly.
 
     scale: 1/m per unit of mono; shift: 1/m; residual: robust standard deviation as a fraction of the
-    inverse depth; inlier_share: fraction of the samples; pearson_r: correlation of stereo inverse depth and mono
-    over the inliers; age_frames: frames since it was fitted (0 = this frame).
+    inverse depth; inlier_share: fraction of the samples; pearson_r: correlation of stereo inverse depth
+    and mono over the inliers; age_frames: frames since it was fitted (0 = this frame).
     """
 
     scale: float = float("nan")
@@ -64,7 +64,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class FusionResult:
-    """What a fusion says about one frame: the fit in force, and how many pixels each `Source` gave, in its order."""
+    """What a fusion says about one frame: the fit in force, and pixels per `Source`, in its order."""
 
     fit: Fit
     pixels_per_source: tuple[int, ...]
@@ -123,7 +123,7 @@ class Camera:
 class StereoFrame:
     """One grab of a stereo camera.
 
-    left_bgr, right_bgr: uint8 (height, width, 3), rectified; right_bgr is None where the camera gives depth itself.
+    left_bgr, right_bgr: uint8 (height, width, 3), rectified; right_bgr is None where the camera gives depth.
     depth_m: float32 (height, width), see the module; None until the matcher has run.
     captured_ns: CLOCK_MONOTONIC when the picture was taken; picture_clock_ns: the camera's own clock.
     """

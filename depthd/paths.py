@@ -1,5 +1,6 @@
 """Where the files beside the code lie: in the checkout, or in depthd/share of an installed wheel."""
 
+import shlex
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -7,3 +8,15 @@ _ROOT = _PACKAGE / "share" if (_PACKAGE / "share").is_dir() else _PACKAGE.parent
 
 CONFIG_DIR = _ROOT / "config"
 WEIGHTS_DIR = _ROOT / "weights"
+_NATIVE = _ROOT if (_ROOT / "include").is_dir() else _ROOT / "kernels"
+INCLUDE_DIR = _NATIVE / "include"
+"""Holds depthd.h."""
+PKG_CONFIG_DIR = _NATIVE / "pkgconfig"
+"""To be added to PKG_CONFIG_PATH."""
+CMAKE_DIR = _NATIVE / "cmake"
+"""For `cmake -Ddepthd_DIR=`."""
+
+
+def cflags() -> str:
+    """What a C or C++ compiler needs to find depthd.h; there is nothing to link."""
+    return f"-I{shlex.quote(str(INCLUDE_DIR))}"

@@ -1,0 +1,15 @@
+"""Every way a stereo picture reaches depthd, behind one interface."""
+
+from depthd.cameras.base import CameraSource
+from depthd.config import CameraConfig
+
+
+def open_camera(config: CameraConfig) -> CameraSource:
+    """Opens the camera that the configuration chooses, and loads the code of no other."""
+    if config.kind == "virtual":
+        from depthd.cameras.virtual import VirtualCamera
+
+        return VirtualCamera(config)
+    from depthd.cameras.recording import RecordingCamera
+
+    return RecordingCamera(config)

@@ -1,0 +1,44 @@
+# make demo: see it work    make test: the whole suite    Both set everything up first; see README.md.
+
+PYTHON ?= python3
+# The service runs as another user than you: an interpreter that everybody may run.
+SERVICE_PYTHON ?= /usr/bin/python3
+VENV := .venv
+STAMP := $(VENV)/.installed
+BUILT_FROM := pyproject.toml CMakeLists.txt $(wildcard kernels/*.c kernels/*.cpp kernels/*.h kernels/include/*.h)
+
+.PHONY: setup demo test soak lint bench install uninstall clean
+
+setup: $(STAMP)
+
+$(STAMP): $(BUILT_FROM) scripts/make-environment
+	@PYTHON="$(PYTHON)" scripts/make-environment $(VENV) --editable '.[dev]'
+	@touch $@
+
+demo: setup
+	$(VENV)/bin/depthd demo
+
+test: setup
+	$(VENV)/bin/python -m pytest $(PYTEST_OPTIONS)
+
+soak: setup
+	DEPTHD_SOAK=1 $(VENV)/bin/python -m pytest tests/system/test_service.py $(PYTEST_OPTIONS)
+
+lint: setup
+	$(VENV)/bin/python -m ruff format --check .
+	$(VENV)/bin/python -m ruff check .
+	$(VENV)/bin/python -m mypy
+
+bench: setup
+	$(VENV)/bin/python benchmarks/fusion_cpu.py
+	$(VENV)/bin/python benchmarks/end_to_end.py
+
+install:
+	PYTHON="$(SERVICE_PYTHON)" scripts/install
+
+uninstall:
+	PURGE="$(PURGE)" scripts/uninstall
+
+clean:
+	rm -rf $(VENV) build out .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,184 @@
+"""The service shell around the pipeline: signals, a lost camera, reloading, statistics, missed deadlines."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from types import FrameType
+
+from depthd import faults
+from depthd.cameras import open_camera
+from depthd.cameras.base import CameraLost, CameraSource, EndOfRecording
+from depthd.config import Config
+from depthd.errors import DepthdError
+from depthd.phases import Phase
+from depthd.pipeline import StepReport, build_pipeline
+from depthd.service import realtime
+from depthd.service.notify import Notifier, notify_socket, watchdog_period_s
+from depthd.service.reload import reload_into
+from depthd.service.report import Reporter
+from depthd.service.watched import WatchedPhases, limits_of
+from depthd.shm.layout import CameraState
+
+log = logging.getLogger(__name__)
+
+FIRST_REOPEN_S = 0.1
+LONGEST_REOPEN_S = 5.0
+
+
+class StopRequested(BaseException):
+    """A signal came while waiting for something that would not have looked at the flag."""
+
+
+class Daemon:
+    """Runs a pipeline until it is told to stop. `load` reads the configuration, now and at every reload.
+
+    Raises DepthdError where the first configuration is wrong.
+    """
+
+    def __init__(self, load: Callable[[], Config]) -> None:
+        self._load = load
+        self.config = load()
+        self._fault = faults.injected_fault()
+        self._stopping = False
+        self._reload_requested = False
+        self._may_interrupt = False
+
+    def run(self, frame_limit: int | None = None) -> None:
+        """Returns after SIGTERM or SIGINT, at the end of a recording, or after `frame_limit` frames.
+
+        Raises DepthdError for what the user can mend. The shared memory is left as its configuration says.
+        """
+        with ExitStack() as at_end:
+            self._notifier = at_end.enter_context(closing(Notifier(notify_socket())))
+            self._phases = at_end.enter_context(
+                closing(WatchedPhases(limits_of(self.config), notify_socket(), watchdog_period_s()))
+            )
+            self._reporter = at_end.enter_context(closing(Reporter(self.config, self._notifier)))
+            at_end.enter_context(self._signals_handled())
+            with self._interruptible():
+                self._pipeline = build_pipeline(self.config, self._open_camera, self._phases)
+            at_end.callback(self._stop_pipeline)
+            self._phases.guard(self._pipeline.publisher.header_address)
+            log.info("%s -> shared memory %s", self._pipeline.camera.description, self.config.name)
+            self._loop(frame_limit)
+
+    def _loop(self, frame_limit: int | None) -> None:
+        frames = 0
+        self._phases.enter(Phase.FIRST_FRAME)
+        while not self._stopping and frames != frame_limit:
+            try:
+                report = self._pipeline.step()
+            except EndOfRecording:
+                log.info("the recording has ended after %d frames", frames)
+                return
+            except CameraLost as lost:
+                log.warning("camera lost: %s", lost)
+                with self._interruptible():
+                    self._reopen_camera()
+                continue
+            frames += 1
+            if frames == 1:
+                self._started(report)
+            self._phases.enter(Phase.FRAME)
+            self._account(report)
+            if self._fault is not None:
+                self._fault.strike(frames)
+            if self._reload_requested:
+                self._reload()
+
+    def _started(self, report: StepReport) -> None:
+        """The first frame is in shared memory."""
+        realtime.apply(self.config.realtime)
+        self._phases.ready()
+        self._reporter.ready(self._pipeline.camera, report)
+
+    def _account(self, report: StepReport) -> None:
+        missed, dropped = self._reporter.frame(report, self._pipeline.camera.period_s)
+        if missed or dropped:
+            self._pipeline.publisher.count(dropped=dropped, deadline_misses=missed)
+
+    def _open_camera(self) -> CameraSource:
+        """Opens the configured camera; while it is lost, tries again, ever more slowly."""
+        delay_s = FIRST_REOPEN_S
+        while True:
+            try:
+                self._phases.enter(Phase.OPENING_CAMERA)
+                return open_camera(self.config.camera)
+            except CameraLost as lost:
+                log.warning("no camera: %s (next try in %.1f s)", lost, delay_s)
+                self._reporter.status(f"no camera: {lost.what}")
+            self._phases.enter(Phase.WAITING)
+            time.sleep(delay_s)
+            delay_s = min(2 * delay_s, LONGEST_REOPEN_S)
+
+    def _reopen_camera(self) -> None:
+        pipeline = self._pipeline
+        pipeline.publisher.set_state(CameraState.LOST)
+        self._reporter.lost()
+        pipeline.camera.close()
+        camera = self._open_camera()
+        if camera.camera != pipeline.camera.camera:
+            camera.close()
+            # Readers hold the old calibration.
+            raise DepthdError("the camera came back with another calibration", "start depthd again")
+        pipeline.change_camera(camera)
+        pipeline.publisher.count(reconnects=1)
+        pipeline.publisher.set_state(CameraState.RUNNING)
+        self._reporter.back(camera)
+        self._phases.enter(Phase.FIRST_FRAME)
+
+    def _reload(self) -> None:
+        """Takes over what can change while the camera runs; a wrong configuration changes nothing."""
+        self._reload_requested = False
+        self._notifier.reloading()
+        self._phases.enter(Phase.LOADING_MODEL)
+        try:
+            self.config = reload_into(self._pipeline, self.config, self._load())
+        except DepthdError as error:
+            log.error("reload: %s; the old configuration stays", error)
+        self._phases.enter(Phase.FRAME)
+        self._reporter.reloaded(self.config)
+
+    def _stop_pipeline(self) -> None:
+        self._phases.enter(Phase.STOPPING)
+        self._reporter.stopping()
+        self._phases.guard(0)
+        self._pipeline.close()
+
+    @contextmanager
+    def _signals_handled(self) -> Iterator[None]:
+        handlers = {
+            signal.SIGTERM: self._on_stop,
+            signal.SIGINT: self._on_stop,
+            signal.SIGHUP: self._on_reload,
+        }
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        try:
+            yield
+        except StopRequested:
+            log.info("stopped")
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_stop(self, number: int, _frame: FrameType | None) -> None:
+        log.info("%s: stopping", signal.Signals(number).name)
+        self._stopping = True
+        if self._may_interrupt:
+            raise StopRequested
+
+    def _on_reload(self, _number: int, _frame: FrameType | None) -> None:
+        self._reload_requested = True
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Inside, a signal ends the wait at once; elsewhere it waits for the end of the frame."""
+        self._may_interrupt = True
+        try:
+            yield
+        finally:
+            self._may_interrupt = False

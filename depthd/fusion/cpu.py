@@ -1,0 +1,33 @@
+"""The fusion in C on all cores (kernels/fusion.c). Same signature and result as reference.py."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from depthd.frame import Array, Fit, FitStatus, FusedPlanes, FusionResult
+from depthd.fusion.parameters import Parameters, check_planes
+
+
+class CpuFusion:
+    """See depthd.fusion.base.Fusion. The interpreter's lock is released while C works."""
+
+    def __init__(self, parameters: Parameters, threads: int = 0) -> None:
+        self.parameters = parameters
+        # OpenMP reads this once, when it is loaded. Threads that spin while they wait starve the mono engine's.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        from depthd import _fusion
+
+        self._fusion = _fusion.Fusion(parameters, threads)
+
+    def reset(self) -> None:
+        self._fusion.reset()
+
+    def fuse(self, stereo_depth_m: Array, mono: Array, out: FusedPlanes) -> FusionResult:
+        check_planes(stereo_depth_m, mono, out, self.parameters)
+        line, pixels_per_source = self._fusion.fuse(
+            stereo_depth_m, np.ascontiguousarray(mono), out.depth_m, out.source, out.sigma.view(np.uint16)
+        )
+        *values, status = line
+        return FusionResult(Fit(*values, FitStatus(status)), pixels_per_source)

@@ -1,0 +1,673 @@
+"""The fusion, told in plain NumPy and float64. This file is the specification of the C and CUDA code.
+
+A frame goes through: cells -> consensus -> fit -> align -> merge. Inverse depth is written rho (1/m), and x is mono turned so
+that inverse depth is linear in it: rho = scale * x + shift. A *cell* is a small square of pixels, the unit of the fit;
+the *grid* is a coarse lattice over the picture and over inverse depth, the unit of the local alignment.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from depthd.frame import Array, Fit, FitStatus, FusedPlanes, FusionResult, Source
+from depthd.fusion.parameters import GRID_LEVELS, MonoKind, Parameters, check_planes
+
+STRATA = 32
+"""The picture is split into STRATA x STRATA parts, each of which gives one sample to the consensus."""
+HYPOTHESES = 512
+HYPOTHESIS_TOLERANCE = 0.08
+"""Relative mono error within which a sample supports a hypothesis."""
+OUTLIER_COST = 0.35
+"""What a plausible sample that does not support a hypothesis costs it; a full supporter gives 1 - OUTLIER_COST."""
+FIT_ITERATIONS = 8
+REFIT_ITERATIONS = 4
+ALIGNMENT_ROUNDS = 3
+CUT_SHARE = 0.5
+"""When less of what is remembered agrees with a frame, the scene was cut."""
+TUKEY_FIT = 4.0
+TUKEY_ALIGNMENT = 4.5
+BALANCE_BINS = 16
+BALANCE_FLOOR = 0.01
+MEMORY_BINS = 32
+MONO_NOISE_START = 0.05
+MONO_NOISE_MINIMUM = 0.01
+MONO_NOISE_MAXIMUM = 0.15
+RANGE_END = 0.98
+"""Values within 2 % of the largest inverse depth measured may be the end of the sensor's range, not a distance."""
+MINIMUM_FILL = 0.25
+"""Share of a cell's pixels that stereo must have measured."""
+NODE_PRIOR, COLUMN_PRIOR, WIDE_PRIOR = 0.2, 0.3, 0.02
+"""Weight, in cells, that pulls a grid node to its column, a column to its surroundings, and those to no correction."""
+WIDE_PASSES = 4
+RIM_PRIOR = 0.1
+SIGMA_MINIMUM, SIGMA_MAXIMUM = 1e-4, 1e4
+"""What half precision can hold with room to spare."""
+ERROR_BINS, ERROR_MAXIMUM = 1024, 0.5
+"""The histogram of relative errors that their median is read off."""
+MEDIAN_OF_KEPT = 0.6745 * 0.95
+"""Median of |u| for a standard normal u, a little smaller since outliers have been cut off."""
+
+
+@dataclass
+class Cells:
+    """One value per cell, (rows, columns): share of measured pixels, mean and variance of stereo rho, mean x there, and mean x of all."""
+
+    fill: Array
+    rho: Array
+    variance: Array
+    x: Array
+    x_all: Array
+
+    @property
+    def measured(self) -> Array:
+        return self.fill >= MINIMUM_FILL
+
+
+class Samples(NamedTuple):
+    """Flat arrays of equal length: mono, stereo inverse depth (1/m), and weight."""
+
+    x: Array
+    rho: Array
+    weight: Array
+
+
+NOTHING = Samples(np.empty(0), np.empty(0), np.empty(0))
+
+
+@dataclass
+class Line:
+    """rho = scale * x + shift; noise is mono's relative error about it. The rest judges it."""
+
+    scale: float
+    shift: float
+    noise: float = MONO_NOISE_START
+    inlier_share: float = 0.0
+    agreement: float = 0.0
+    significance: float = 0.0
+    pearson_r: float = float("nan")
+    value_variance: float = 0.0
+    scale_variance: float = 0.0
+    pivot: float = 0.0
+    """The variance of a value of the line is value_variance + scale_variance * (x - pivot)², in 1/m²."""
+
+    def at(self, x: Array) -> Array:
+        return self.scale * x + self.shift
+
+
+@dataclass
+class Memory:
+    """What a fusion remembers: binned inliers of earlier frames, the alignment's evidence, and the last good line.
+
+    `line` holds over the whole picture and is what is published; `aligned` is the same after the alignment's turns.
+    """
+
+    samples: Array = field(default_factory=lambda: np.zeros((3, MEMORY_BINS)))
+    evidence: Array = field(default_factory=lambda: np.zeros(1))
+    line: Line | None = None
+    aligned: Line | None = None
+    age_frames: int = 0
+
+    def forget_scene(self) -> None:
+        """After a cut: what was seen does not hold any more, the last line may."""
+        self.samples, self.evidence = np.zeros((3, MEMORY_BINS)), np.zeros(1)
+
+
+# 1. Mask and sample -----------------------------------------------------------------------------------------------------
+
+
+def mono_as_linear(mono: Array, kind: MonoKind) -> Array:
+    """float64 (h, w): a quantity in which inverse depth is linear. Depth-like outputs are inverted; non-positive ones are unknown."""
+    x = mono.astype(np.float64)
+    x[~np.isfinite(x)] = np.nan
+    if kind is MonoKind.RELATIVE_INVERSE:
+        return x
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(x > 0, 1.0 / x, np.nan)
+
+
+def upsample(small: Array, height: int, width: int) -> Array:
+    """Bilinear, pixel centres at half-integers, edges repeated."""
+    y, y_part = _positions(height, small.shape[0])
+    x, x_part = _positions(width, small.shape[1])
+    y1, x1 = np.minimum(y + 1, small.shape[0] - 1), np.minimum(x + 1, small.shape[1] - 1)
+    rows = small[y] + (small[y1] - small[y]) * y_part[:, None]
+    return rows[:, x] + (rows[:, x1] - rows[:, x]) * x_part
+
+
+def _positions(size: int, small_size: int) -> tuple[Array, Array]:
+    position = np.clip((np.arange(size) + 0.5) * (small_size / size) - 0.5, 0, small_size - 1)
+    return position.astype(int), position - position.astype(int)
+
+
+def measured_mask(depth_m: Array, p: Parameters) -> Array:
+    """True where stereo measured a depth inside its range (so neither NaN nor an infinity)."""
+    return (depth_m >= 1.0 / p.stereo_inverse_maximum) & (depth_m <= 1.0 / p.stereo_inverse_minimum)
+
+
+def summarise(depth_m: Array, x: Array, p: Parameters) -> Cells:
+    """Splits the picture into cells and averages each."""
+    known = np.isfinite(x)
+    measured = measured_mask(depth_m, p) & known
+    rho = np.divide(1.0, depth_m, where=measured, out=np.zeros(x.shape))
+    count, pixels = _cell_sums(measured, p), _cell_sums(np.ones(x.shape), p)
+    known_count = np.maximum(_cell_sums(known, p), 1)
+    safe = np.maximum(count, 1)
+    mean = _cell_sums(rho, p) / safe
+    return Cells(
+        fill=count / pixels,
+        rho=mean,
+        variance=np.maximum(_cell_sums(rho * rho, p) / safe - mean * mean, 0.0),
+        x=_cell_sums(np.where(measured, x, 0.0), p) / safe,
+        x_all=_cell_sums(np.where(known, x, 0.0), p) / known_count,
+    )
+
+
+def _cell_sums(values: Array, p: Parameters) -> Array:
+    padded = np.zeros((p.rows * p.cell_px, p.columns * p.cell_px))
+    padded[: p.height, : p.width] = values
+    return padded.reshape(p.rows, p.cell_px, p.columns, p.cell_px).sum((1, 3))
+
+
+def sample_weights(cells: Cells, usable: Array, p: Parameters) -> Array:
+    """Weight of each cell: full and calm cells more, and crowded ranges of x less, so that a far wall does not outvote a near hand."""
+    weight = np.where(usable, cells.fill, 0.0) / (1.0 + cells.variance / (4.0 * p.stereo_noise**2))
+    low, high = cells.x[usable].min(), cells.x[usable].max()
+    span = max(high - low, 1e-12)
+    bins = np.clip((cells.x - low) / span * BALANCE_BINS, 0, BALANCE_BINS - 1).astype(int)
+    counts = np.bincount(bins[usable], minlength=BALANCE_BINS)
+    crowding = np.maximum(counts, BALANCE_FLOOR * counts.sum()) / counts.mean()
+    return weight / np.sqrt(crowding[bins])
+
+
+# 2. Consensus: where to start -------------------------------------------------------------------------------------------
+
+
+def tukey(u: Array) -> Array:
+    """Biweight (1 - u²)² inside the unit interval, zero outside. Beaton and Tukey, Technometrics 16 (1974)."""
+    return np.where(np.abs(u) < 1.0, (1.0 - u * u) ** 2, 0.0)
+
+
+def scramble(value: Array) -> Array:
+    """A bijection of 32-bit integers that looks random (the finaliser of MurmurHash3), so that sampling is deterministic."""
+    value = value.astype(np.uint32)
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        value = (value ^ (value >> np.uint32(shift))) * np.uint32(factor)
+    return value ^ (value >> np.uint32(16))
+
+
+def stratified(usable: Array) -> Array:
+    """Which of the usable cells, counted row by row, stand for their part of the picture: those with the smallest
+    scrambled index in it."""
+    rows, columns = usable.shape
+    index = np.flatnonzero(usable)
+    stratum = (index // columns) * STRATA // rows * STRATA + (index % columns) * STRATA // columns
+    order = np.lexsort((scramble(index), stratum))
+    _, first = np.unique(stratum[order], return_index=True)
+    return order[first]
+
+
+def consensus(s: Samples, end: float, earlier: Line | None, p: Parameters) -> Line | None:
+    """The best line through two samples, judged by all.
+
+    Where a hypothesis puts a sample nearer than stereo can measure (`end`), stereo cannot contradict it, and the sample
+    does not count. So wrong values that agree with each other beyond the range do not win by their number.
+    """
+    if len(s.x) == 0:
+        return None
+    scale, shift = _hypotheses(s, p)
+    if earlier is not None:
+        scale, shift = np.append(scale, earlier.scale), np.append(shift, earlier.shift)
+    good = np.isfinite(scale) & np.isfinite(shift) & (scale > 0)
+    if not good.any():
+        return None
+    predicted = scale[good, None] * s.x + shift[good, None]
+    tolerance = HYPOTHESIS_TOLERANCE * np.maximum(predicted, p.inverse_minimum) + 3.0 * p.stereo_noise
+    support = np.where(predicted < end, tukey((s.rho - predicted) / tolerance) - OUTLIER_COST, 0.0)
+    best = int((support * s.weight).sum(1).argmax())
+    return Line(float(scale[good][best]), float(shift[good][best]))
+
+
+def _hypotheses(s: Samples, p: Parameters) -> tuple[Array, Array]:
+    trial = np.arange(HYPOTHESES)
+    i, j = scramble(2 * trial) % len(s.x), scramble(2 * trial + 1) % len(s.x)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if p.mono_kind is MonoKind.METRIC_DEPTH:
+            return s.rho[i] / s.x[i], np.zeros(HYPOTHESES)
+        scale = (s.rho[j] - s.rho[i]) / (s.x[j] - s.x[i])
+        return scale, s.rho[i] - scale * s.x[i]
+
+
+# 3. Fit -----------------------------------------------------------------------------------------------------------------
+
+
+def fit_line(own: Samples, earlier: Samples, end: float, start: Line, iterations: int, p: Parameters) -> Line:
+    """Iteratively reweighted least squares with Tukey's biweight; the scale of the residual is mono's relative noise.
+
+    Samples of earlier frames pull the line where this frame shows nothing, but only its own samples say how good it is.
+    """
+    both = Samples(*(np.concatenate(pair) for pair in zip(own, earlier, strict=True)))
+    line = start
+    for _ in range(iterations):
+        line = _weighted_least_squares(both, _inlier_weight(both, end, line, p), line, p)
+        predicted = np.maximum(line.at(own.x), p.inverse_minimum)
+        kept = own.weight * (_inlier_weight(own, end, line, p) > 0)
+        line = replace(line, noise=relative_noise(own.rho, predicted, kept, line.noise))
+    return _judged(own, end, line, p)
+
+
+def _sigma(predicted: Array, noise: float, p: Parameters) -> Array:
+    """One-sigma error of stereo minus mono, 1/m."""
+    return np.hypot(p.stereo_noise, noise * np.maximum(predicted, p.inverse_minimum))
+
+
+def _inlier_weight(s: Samples, end: float, line: Line, p: Parameters) -> Array:
+    predicted = line.at(s.x)
+    u = (s.rho - predicted) / _sigma(predicted, line.noise, p)
+    return np.where(predicted < end, s.weight * tukey(u / TUKEY_FIT), 0.0)
+
+
+def _weighted_least_squares(s: Samples, inlier: Array, line: Line, p: Parameters) -> Line:
+    w = inlier / _sigma(line.at(s.x), line.noise, p) ** 2
+    total = w.sum()
+    if not total > 0:
+        return line
+    if p.mono_kind is MonoKind.METRIC_DEPTH:
+        return replace(line, scale=float((w * s.x * s.rho).sum() / (w * s.x * s.x).sum()), shift=0.0)
+    x_mean, rho_mean = (w * s.x).sum() / total, (w * s.rho).sum() / total
+    spread = (w * (s.x - x_mean) ** 2).sum()
+    if not spread > 0:
+        return line
+    scale = (w * (s.x - x_mean) * (s.rho - rho_mean)).sum() / spread
+    return replace(line, scale=float(scale), shift=float(rho_mean - scale * x_mean))
+
+
+def relative_noise(rho: Array, predicted: Array, weight: Array, fallback: float) -> float:
+    """Mono's relative error: the weighted median absolute deviation of the samples that have any weight.
+
+    The median is read off a histogram, interpolated within its bin, so that a GPU needs no sorting for it.
+    """
+    error = np.minimum(np.abs(rho / predicted - 1.0) * (ERROR_BINS / ERROR_MAXIMUM), ERROR_BINS - 1)
+    counts = np.bincount(error.astype(int).ravel(), weight.ravel(), minlength=ERROR_BINS)
+    total = counts.sum()
+    if not total > 0:
+        return fallback
+    cumulated = np.cumsum(counts)
+    middle = int(np.searchsorted(cumulated, 0.5 * total))
+    part = (0.5 * total - (cumulated[middle] - counts[middle])) / counts[middle]
+    median = (middle + part) * (ERROR_MAXIMUM / ERROR_BINS)
+    return float(np.clip(median / MEDIAN_OF_KEPT, MONO_NOISE_MINIMUM, MONO_NOISE_MAXIMUM))
+
+
+def _judged(s: Samples, end: float, line: Line, p: Parameters) -> Line:
+    """Adds what tells a good line from a bad one.
+
+    How many plausible samples agree; the correlation of all plausible samples, which no choice of inliers can flatter;
+    that of the inliers; how many standard errors the scale is from zero; and the covariance.
+    """
+    inlier = _inlier_weight(s, end, line, p)
+    plausible = np.where(line.at(s.x) < end, s.weight, 0.0)
+    if not inlier.sum() > 0:
+        return line
+    x_mean, _, pearson_r = _moments(s, inlier)
+    information = inlier / _sigma(line.at(s.x), line.noise, p) ** 2 * p.independent_share
+    pivot = 0.0 if p.mono_kind is MonoKind.METRIC_DEPTH else x_mean
+    scale_information = max((information * (s.x - pivot) ** 2).sum(), 1e-30)
+    return replace(
+        line,
+        inlier_share=float(plausible[inlier > 0].sum() / plausible.sum()),
+        agreement=_moments(s, plausible)[2],
+        pearson_r=pearson_r,
+        significance=float(line.scale * math.sqrt(scale_information)),
+        value_variance=float(1.0 / information.sum()),
+        scale_variance=float(1.0 / scale_information),
+        pivot=pivot,
+    )
+
+
+def _moments(s: Samples, weight: Array) -> tuple[float, float, float]:
+    """Weighted mean of x, of rho, and Pearson's r."""
+    total = weight.sum()
+    x_mean, rho_mean = (weight * s.x).sum() / total, (weight * s.rho).sum() / total
+    x_spread = (weight * (s.x - x_mean) ** 2).sum()
+    rho_spread = (weight * (s.rho - rho_mean) ** 2).sum()
+    together = (weight * (s.x - x_mean) * (s.rho - rho_mean)).sum()
+    return float(x_mean), float(rho_mean), float(together / math.sqrt(max(x_spread * rho_spread, 1e-60)))
+
+
+def acceptable(line: Line, p: Parameters) -> bool:
+    """Whether a line may be published as a fit."""
+    return (
+        math.isfinite(line.scale)
+        and line.scale > 0
+        and line.inlier_share >= p.minimum_inlier_share
+        and line.agreement >= p.minimum_agreement
+        and line.significance >= p.minimum_significance
+    )
+
+
+# 4. Memory --------------------------------------------------------------------------------------------------------------
+
+
+def remembered(memory: Memory) -> Samples:
+    """The samples of earlier frames, one for each range of inverse depth that has any."""
+    weight, x_sum, rho_sum = memory.samples
+    seen = weight > 1e-3
+    return Samples(x_sum[seen] / weight[seen], rho_sum[seen] / weight[seen], weight[seen])
+
+
+def contradicts(s: Samples, line: Line, share: float, end: float, p: Parameters) -> bool:
+    """Whether less than this share of the samples that could lie on the line does."""
+    plausible = s.weight * (line.at(s.x) < end)
+    agreeing = plausible * (_inlier_weight(s, end, line, p) > 0)
+    return bool(agreeing.sum() < share * plausible.sum())
+
+
+def remember(memory: Memory, s: Samples, end: float, line: Line, p: Parameters) -> None:
+    """Ages the memory and adds this frame's inliers, binned by the octaves of inverse depth."""
+    inlier = _inlier_weight(s, end, line, p)
+    bins = np.clip(level(s.rho, p) * MEMORY_BINS, 0, MEMORY_BINS - 1).astype(int)
+    sums = [np.bincount(bins, inlier * v, minlength=MEMORY_BINS) for v in (np.ones_like(s.x), s.x, s.rho)]
+    memory.samples = p.memory_decay * memory.samples + np.stack(sums)
+
+
+def level(rho: Array, p: Parameters) -> Array:
+    """Where an inverse depth lies in the published range, 0 to 1, in octaves."""
+    low, high = octaves(p.inverse_minimum), octaves(p.inverse_maximum)
+    return (octaves(np.clip(rho, p.inverse_minimum, p.inverse_maximum)) - low) / (high - low)
+
+
+def octaves(value: Array) -> Array:
+    """Octaves above 1, linear within each octave. It grows like the binary logarithm and needs no such function: the exponent
+    and mantissa of a float, read as one number."""
+    mantissa, exponent = np.frexp(value)
+    return exponent + 2.0 * mantissa - 2.0
+
+
+# 5. Align locally -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Alignment:
+    """Per cell: the relative correction of the line's inverse depth, the part of it that only holds at a rim, the share of the
+    latter's evidence, and the relative one-sigma error of aligned mono."""
+
+    correction: Array
+    rim: Array
+    rim_share: Array
+    sigma: Array
+    noise: float
+
+
+def align(
+    cells: Cells, usable: Array, end: float, line: Line, refit: bool, memory: Memory, p: Parameters
+) -> tuple[Alignment, Line]:
+    """Spreads what trusted stereo says about the line's local error into the holes.
+
+    The error is collected on a bilateral grid (Chen, Paris and Durand, SIGGRAPH 2007) over the picture and over inverse
+    depth, so that it does not leak across depth edges, and shrinks to none far from evidence. Line and correction take
+    turns, since a distortion that grows across the picture also tilts the line.
+    """
+    calm = np.where(usable, cells.fill, 0.0) / (1.0 + cells.variance / (4.0 * p.stereo_noise**2))
+    correction, support, noise = np.zeros(cells.x.shape), np.zeros(cells.x.shape), line.noise
+    global_line, evidence = line, np.zeros(1)
+    for round_ in range(ALIGNMENT_ROUNDS):
+        error, weight, noise = _local_errors(cells, calm, end, line, correction, noise, p)
+        place = GridPlace.of(line.at(cells.x_all), p)
+        evidence = np.stack([place.splat(weight * error, p), place.splat(weight, p)])
+        evidence += p.alignment_decay * memory.evidence
+        correction, support = (place.sample(plane) for plane in _smooth(evidence))
+        if refit and round_ < ALIGNMENT_ROUNDS - 1:
+            balanced = sample_weights(cells, usable, p)
+            flat = cells.rho / (1.0 + correction)
+            own = Samples(cells.x[usable], flat[usable], balanced[usable])
+            line = fit_line(own, NOTHING, end, replace(line, noise=noise), REFIT_ITERATIONS, p)
+            noise = line.noise
+    memory.evidence = evidence
+    error, weight, noise = _local_errors(cells, calm, end, line, correction, noise, p)
+    rim_weight = _binomial(weight)
+    rim = _binomial(weight * (error - correction)) / (rim_weight + RIM_PRIOR)
+    sigma = _relative_sigma(cells, line, noise, global_line.noise, support, p)
+    return Alignment(correction, rim, rim_weight / (rim_weight + RIM_PRIOR), sigma, noise), line
+
+
+def _local_errors(
+    cells: Cells, calm: Array, end: float, line: Line, correction: Array, noise: float, p: Parameters
+) -> tuple[Array, Array, float]:
+    """Relative error of the line per cell, the trust in it, and mono's noise about the corrected line."""
+    base = np.maximum(line.at(cells.x), p.inverse_minimum)
+    predicted = base * (1.0 + correction)
+    u = (cells.rho - predicted) / _sigma(predicted, noise, p)
+    trusted = (calm > 0) & (predicted < end)
+    weight = np.where(trusted, calm * tukey(u / TUKEY_ALIGNMENT), 0.0)
+    noise = relative_noise(cells.rho, predicted, calm * (weight > 0), noise)
+    return np.where(trusted, cells.rho / base - 1.0, 0.0), weight, noise
+
+
+@dataclass
+class GridPlace:
+    """Where each cell lies in the alignment grid, as fractional indices: row, column, level."""
+
+    row: Array
+    column: Array
+    level: Array
+
+    @classmethod
+    def of(cls, rho: Array, p: Parameters) -> GridPlace:
+        row, column = np.indices(rho.shape)
+        return cls((row + 0.5) / p.grid_step, (column + 0.5) / p.grid_step, level(rho, p) * (GRID_LEVELS - 1))
+
+    def _corners(self) -> list[tuple[tuple[Array, Array, Array], Array]]:
+        row, column = self.row.astype(int), self.column.astype(int)
+        lower = np.minimum(self.level.astype(int), GRID_LEVELS - 2)
+        parts = self.row - row, self.column - column, self.level - lower
+        corners = []
+        for corner in np.ndindex(2, 2, 2):
+            share = np.ones(self.row.shape)
+            for part, side in zip(parts, corner, strict=True):
+                share = share * (part if side else 1.0 - part)
+            corners.append(((row + corner[0], column + corner[1], lower + corner[2]), share))
+        return corners
+
+    def splat(self, values: Array, p: Parameters) -> Array:
+        """Adds each cell's value to the eight nodes around it, by nearness."""
+        grid = np.zeros((p.grid_rows, p.grid_columns, GRID_LEVELS))
+        for index, share in self._corners():
+            np.add.at(grid, index, values * share)
+        return grid
+
+    def sample(self, grid: Array) -> Array:
+        """Trilinear interpolation at each cell."""
+        return sum(grid[index] * share for index, share in self._corners())
+
+
+def _smooth(evidence: Array) -> tuple[Array, Array]:
+    """Correction and support (0 to 1) of each node, from its own evidence, its column's, and the surroundings'."""
+    wide = _blur(evidence.sum(3), WIDE_PASSES)
+    wide_correction = wide[0] / (wide[1] + WIDE_PRIOR)
+    near = _blur(evidence, 1)
+    column = near.sum(3)
+    column_correction = (column[0] + COLUMN_PRIOR * wide_correction) / (column[1] + COLUMN_PRIOR)
+    node = _blur_levels(near)
+    correction = (node[0] + NODE_PRIOR * column_correction[:, :, None]) / (node[1] + NODE_PRIOR)
+    return correction, node[1] / (node[1] + NODE_PRIOR)
+
+
+def _blur(planes: Array, passes: int) -> Array:
+    """[1 2 1] / 4 along rows and columns of the grid, nothing beyond its border."""
+    for _ in range(passes):
+        for axis in (1, 2):
+            planes = _blur_axis(planes, axis)
+    return planes
+
+
+def _blur_levels(planes: Array) -> Array:
+    return _blur_axis(planes, 3)
+
+
+def _blur_axis(planes: Array, axis: int) -> Array:
+    moved = np.moveaxis(planes, axis, -1)
+    padded = np.pad(moved, [(0, 0)] * (moved.ndim - 1) + [(1, 1)])
+    return np.moveaxis(0.25 * padded[..., :-2] + 0.5 * padded[..., 1:-1] + 0.25 * padded[..., 2:], -1, axis)
+
+
+def _binomial(plane: Array) -> Array:
+    """[1 4 6 4 1] / 16 along rows and columns of cells, nothing beyond the picture."""
+    plane = plane[None]
+    for _ in range(2):
+        for axis in (1, 2):
+            plane = _blur_axis(plane, axis)
+    return plane[0]
+
+
+def _relative_sigma(
+    cells: Cells, line: Line, noise: float, global_noise: float, support: Array, p: Parameters
+) -> Array:
+    """What is left where the alignment has support, plus the line's error where it has none, plus the line's own uncertainty."""
+    rho = np.maximum(line.at(cells.x_all), p.inverse_minimum)
+    line_variance = (line.value_variance + line.scale_variance * (cells.x_all - line.pivot) ** 2) / rho**2
+    return np.sqrt(noise**2 + ((1.0 - support) * global_noise) ** 2 + line_variance)
+
+
+# 6. Judge stereo and merge ----------------------------------------------------------------------------------------------
+
+
+def merge(
+    depth_m: Array, x: Array, line: Line | None, alignment: Alignment | None, out: FusedPlanes, p: Parameters
+) -> None:
+    """Decides every pixel. Stereo that is kept is copied bit by bit."""
+    measured = measured_mask(depth_m, p)
+    stereo_rho = np.divide(1.0, depth_m, where=measured, out=np.full(x.shape, np.nan))
+    predicted, mono_sigma, blended = predict(x, line, alignment, p)
+    known = np.isfinite(predicted)
+    overruled = measured & known & contradicted(stereo_rho, predicted, alignment, p)
+    kept = measured & ~overruled
+    filled = known & ~kept
+    source = np.full(x.shape, int(Source.INVALID))
+    source[filled] = Source.MONO_HOLE
+    source[filled & (depth_m < 1.0 / p.stereo_inverse_maximum)] = Source.MONO_NEAR
+    source[filled & blended] = Source.BLEND
+    source[filled & overruled] = Source.MONO_OVERRULED
+    source[kept] = Source.STEREO
+    out.source[:] = source
+    out.depth_m[:] = np.nan
+    out.depth_m[filled] = 1.0 / predicted[filled]
+    out.depth_m[kept] = depth_m[kept]
+    sigma = np.where(kept, p.stereo_noise / stereo_rho, np.where(filled, mono_sigma, np.nan))
+    out.sigma[:] = np.clip(sigma, SIGMA_MINIMUM, SIGMA_MAXIMUM)
+
+
+def predict(x: Array, line: Line | None, alignment: Alignment | None, p: Parameters) -> tuple[Array, Array, Array]:
+    """Aligned mono as inverse depth, its relative sigma, and where it is bent to the rim of a hole. NaN without a fit."""
+    if line is None or alignment is None:
+        return np.full(x.shape, np.nan), np.full(x.shape, np.nan), np.zeros(x.shape, bool)
+    correction = spread(alignment.correction + alignment.rim, p)
+    base = np.maximum(line.at(x), p.inverse_minimum)
+    predicted = np.clip(base * (1.0 + correction), p.inverse_minimum, p.inverse_maximum)
+    return predicted, repeat(alignment.sigma, p), repeat(alignment.rim_share, p) >= 0.5
+
+
+def spread(plane: Array, p: Parameters) -> Array:
+    """Values of cells to pixels, bilinear between cell centres."""
+    full = upsample(plane, p.rows * p.cell_px, p.columns * p.cell_px)
+    return full[: p.height, : p.width]
+
+
+def repeat(plane: Array, p: Parameters) -> Array:
+    """Values of cells to all their pixels."""
+    return np.repeat(np.repeat(plane, p.cell_px, 0), p.cell_px, 1)[: p.height, : p.width]
+
+
+def contradicted(stereo_rho: Array, predicted: Array, alignment: Alignment | None, p: Parameters) -> Array:
+    """Stereo that differs from aligned mono by more than both can explain."""
+    if alignment is None:
+        return np.zeros(predicted.shape, bool)
+    sigma = np.hypot(p.stereo_noise, alignment.noise * predicted)
+    gate = np.maximum(p.gate_sigmas * sigma, p.gate_minimum * predicted)
+    nearer_by = stereo_rho - predicted
+    return (nearer_by < -p.far_claim_factor * gate) | (nearer_by > p.near_claim_factor * gate)
+
+
+# The six steps in their order -------------------------------------------------------------------------------------------
+
+
+class ReferenceFusion:
+    """See depthd.fusion.base.Fusion. Slow and readable."""
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.parameters = parameters
+        self.memory = Memory()
+
+    def reset(self) -> None:
+        self.memory = Memory()
+
+    def fuse(self, stereo_depth_m: Array, mono: Array, out: FusedPlanes) -> FusionResult:
+        p, memory = self.parameters, self.memory
+        check_planes(stereo_depth_m, mono, out, p)
+        x = upsample(mono_as_linear(mono, p.mono_kind), p.height, p.width)
+        cells = summarise(stereo_depth_m, x, p)
+        end = RANGE_END * cells.rho[cells.measured].max(initial=0.0)
+        usable = cells.measured & (cells.rho < end)
+        own = self._samples(cells, usable)
+        status = self._update_line(own, self._fresh_line(own, cells, usable, end), end)
+        alignment = None
+        if status is FitStatus.FITTED and memory.line is not None:
+            alignment, memory.aligned = align(cells, usable, end, memory.line, True, memory, p)
+        elif status is FitStatus.HELD and memory.aligned is not None:
+            alignment, _ = align(cells, usable, end, memory.aligned, False, memory, p)
+        merge(stereo_depth_m, x, memory.aligned, alignment, out, p)
+        return self._result(status, int(usable.sum()), out)
+
+    def _samples(self, cells: Cells, usable: Array) -> Samples:
+        if not usable.any():
+            return NOTHING
+        weight = sample_weights(cells, usable, self.parameters)
+        return Samples(cells.x[usable], cells.rho[usable], weight[usable])
+
+    def _fresh_line(self, own: Samples, cells: Cells, usable: Array, end: float) -> Line | None:
+        """The line of this frame, if it is good enough to be published."""
+        p, memory = self.parameters, self.memory
+        chosen = stratified(usable)
+        start = consensus(Samples(*(plane[chosen] for plane in own)), end, memory.line, p)
+        if start is None:
+            return None
+        if contradicts(remembered(memory), start, CUT_SHARE, end, p):
+            memory.forget_scene()
+        line = fit_line(own, remembered(memory), end, start, FIT_ITERATIONS, p)
+        if not acceptable(line, p):
+            return None
+        remember(memory, own, end, line, p)
+        return line
+
+    def _update_line(self, own: Samples, fresh: Line | None, end: float) -> FitStatus:
+        """A new line; or the last one until it is too old, unless this frame speaks against it; or none."""
+        p, memory = self.parameters, self.memory
+        if fresh is not None:
+            memory.line, memory.age_frames = fresh, 0
+            return FitStatus.FITTED
+        memory.age_frames += 1
+        if memory.age_frames > p.maximum_age_frames:
+            memory.line = memory.aligned = None
+        if memory.line is None or contradicts(own, memory.line, p.minimum_inlier_share, end, p):
+            return FitStatus.UNFIT
+        return FitStatus.HELD
+
+    def _result(self, status: FitStatus, samples: int, out: FusedPlanes) -> FusionResult:
+        line = self.memory.line
+        if line is None or status is FitStatus.UNFIT:
+            line = Line(math.nan, math.nan, math.nan)
+        fit = Fit(
+            scale=line.scale,
+            shift=line.shift,
+            residual=line.noise,
+            inlier_share=line.inlier_share,
+            pearson_r=line.pearson_r,
+            sample_count=samples,
+            age_frames=self.memory.age_frames,
+            status=status,
+        )
+        pixels = np.bincount(out.source.ravel(), minlength=len(Source))
+        return FusionResult(fit, tuple(int(n) for n in pixels))

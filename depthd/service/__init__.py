@@ -1,0 +1,1 @@
+"""What makes the daemon a service: systemd, deadlines, real time, metrics. Quiet outside systemd."""

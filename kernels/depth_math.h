@@ -1,0 +1,185 @@
+/* The mathematics of the fusion, per sample and per pixel. One source for the C extension and, through NVRTC, for CUDA.
+ *
+ * depthd/fusion/reference.py is the specification: every constant and function here has its twin there, under the same
+ * name, and a test holds the constants together. Inverse depth is rho (1/m); x is mono turned so that rho = scale * x + shift.
+ */
+#ifndef DEPTHD_DEPTH_MATH_H
+#define DEPTHD_DEPTH_MATH_H
+
+#ifdef __CUDACC__
+#define DEPTHD_FUNCTION __device__ __forceinline__
+#else
+#include <math.h>
+#include <stdint.h>
+#define DEPTHD_FUNCTION static inline
+#endif
+
+enum {
+    DEPTHD_STRATA = 32,
+    DEPTHD_HYPOTHESES = 512,
+    DEPTHD_FIT_ITERATIONS = 8,
+    DEPTHD_REFIT_ITERATIONS = 4,
+    DEPTHD_ALIGNMENT_ROUNDS = 3,
+    DEPTHD_BALANCE_BINS = 16,
+    DEPTHD_MEMORY_BINS = 32,
+    DEPTHD_ERROR_BINS = 1024,
+    DEPTHD_GRID_LEVELS = 16,
+    DEPTHD_WIDE_PASSES = 4,
+};
+
+#define DEPTHD_HYPOTHESIS_TOLERANCE 0.08
+#define DEPTHD_OUTLIER_COST 0.35
+#define DEPTHD_CUT_SHARE 0.5
+#define DEPTHD_TUKEY_FIT 4.0
+#define DEPTHD_TUKEY_ALIGNMENT 4.5
+#define DEPTHD_BALANCE_FLOOR 0.01
+#define DEPTHD_MONO_NOISE_START 0.05
+#define DEPTHD_MONO_NOISE_MINIMUM 0.01
+#define DEPTHD_MONO_NOISE_MAXIMUM 0.15
+#define DEPTHD_ERROR_MAXIMUM 0.5
+#define DEPTHD_MEDIAN_OF_KEPT (0.6745 * 0.95)
+#define DEPTHD_RANGE_END 0.98
+#define DEPTHD_MINIMUM_FILL 0.25
+#define DEPTHD_NODE_PRIOR 0.2
+#define DEPTHD_COLUMN_PRIOR 0.3
+#define DEPTHD_WIDE_PRIOR 0.02
+#define DEPTHD_RIM_PRIOR 0.1
+#define DEPTHD_SIGMA_MINIMUM 1e-4f
+#define DEPTHD_SIGMA_MAXIMUM 1e4f
+
+enum { DEPTHD_MONO_RELATIVE_INVERSE = 0, DEPTHD_MONO_METRIC_DEPTH = 1, DEPTHD_MONO_RELATIVE_DEPTH = 2 };
+
+/* Values of `Source` in depthd/frame.py and kernels/include/depthd.h. */
+enum {
+    DEPTHD_PIXEL_INVALID = 0,
+    DEPTHD_PIXEL_STEREO = 1,
+    DEPTHD_PIXEL_MONO_NEAR = 2,
+    DEPTHD_PIXEL_MONO_HOLE = 3,
+    DEPTHD_PIXEL_MONO_OVERRULED = 4,
+    DEPTHD_PIXEL_BLEND = 5,
+};
+
+/* What merging one pixel needs to know of the frame. */
+typedef struct DepthdMergeParameters {
+    float scale, shift;                     /* rho = scale * x + shift */
+    float mono_noise;                       /* relative, about the aligned line */
+    float stereo_noise;                     /* 1/m */
+    float stereo_minimum_m, stereo_maximum_m;
+    float inverse_minimum, inverse_maximum; /* published range, 1/m */
+    float gate_sigmas, gate_minimum, far_claim_factor, near_claim_factor;
+} DepthdMergeParameters;
+
+typedef struct DepthdPixel {
+    float depth_m, sigma;
+    unsigned char source;
+} DepthdPixel;
+
+/* Biweight, zero outside the unit interval. Beaton and Tukey, Technometrics 16 (1974). */
+DEPTHD_FUNCTION double depthd_tukey(double u)
+{
+    const double inside = 1.0 - u * u;
+    return inside > 0.0 ? inside * inside : 0.0;
+}
+
+/* A bijection of 32-bit integers that looks random: the finaliser of MurmurHash3. */
+DEPTHD_FUNCTION uint32_t depthd_scramble(uint32_t value)
+{
+    value = (value ^ (value >> 16)) * 0x85EBCA6Bu;
+    value = (value ^ (value >> 13)) * 0xC2B2AE35u;
+    return value ^ (value >> 16);
+}
+
+/* Variance of stereo minus mono, 1/m². */
+DEPTHD_FUNCTION double depthd_variance(double predicted, double mono_noise, double stereo_noise, double inverse_minimum)
+{
+    const double mono = mono_noise * (predicted > inverse_minimum ? predicted : inverse_minimum);
+    return stereo_noise * stereo_noise + mono * mono;
+}
+
+/* Weight of a cell by how far its stereo values scatter. */
+DEPTHD_FUNCTION double depthd_calm(double fill, double variance, double stereo_noise)
+{
+    return fill / (1.0 + variance / (4.0 * stereo_noise * stereo_noise));
+}
+
+/* The histogram bin of a sample's relative error. */
+DEPTHD_FUNCTION int depthd_error_bin(double rho, double predicted)
+{
+    const double error = fabs(rho / predicted - 1.0) * (DEPTHD_ERROR_BINS / DEPTHD_ERROR_MAXIMUM);
+    return error < DEPTHD_ERROR_BINS - 1 ? (int)error : DEPTHD_ERROR_BINS - 1;
+}
+
+/* Octaves above 1, linear within each octave: the exponent and mantissa of a float read as one number. It grows like the binary
+ * logarithm, costs nothing, and is the same on every device. */
+DEPTHD_FUNCTION float depthd_octaves(float value)
+{
+    union { float f; int32_t i; } bits;
+    bits.f = value;
+    return (float)(bits.i - 0x3F800000) * (1.0f / 8388608.0f);
+}
+
+/* Where an inverse depth lies in the published range, 0 to 1, in octaves. */
+DEPTHD_FUNCTION float depthd_level(float rho, float inverse_minimum, float inverse_maximum)
+{
+    float clipped = rho > inverse_minimum ? rho : inverse_minimum;
+    clipped = clipped < inverse_maximum ? clipped : inverse_maximum;
+    const float low = depthd_octaves(inverse_minimum), high = depthd_octaves(inverse_maximum);
+    return (depthd_octaves(clipped) - low) / (high - low);
+}
+
+/* Depth-like outputs are inverted; what is not finite, or not positive there, is unknown. */
+DEPTHD_FUNCTION float depthd_mono_as_linear(float mono, int kind)
+{
+    if (!(fabsf(mono) <= 3.402823466e38f)) return NAN;
+    if (kind == DEPTHD_MONO_RELATIVE_INVERSE) return mono;
+    return mono > 0.0f ? 1.0f / mono : NAN;
+}
+
+/* float -> IEEE half, round to nearest even, for values that are normal halves; NaN stays NaN. Branchless, so it vectorises. */
+DEPTHD_FUNCTION uint16_t depthd_half(float value)
+{
+    union { float f; uint32_t u; } bits;
+    bits.f = value;
+    const uint32_t rounded = (bits.u + 0xFFFu + ((bits.u >> 13) & 1u)) >> 13;
+    return value == value ? (uint16_t)(rounded - (112u << 10)) : (uint16_t)0x7E00u;
+}
+
+/* Decides one pixel. x is NaN where mono is unknown or nothing was fitted. Stereo that is kept is passed on bit by bit. */
+DEPTHD_FUNCTION DepthdPixel depthd_merge_pixel(
+    float stereo_m, float x, float correction, float mono_sigma, float rim_share, const DepthdMergeParameters *p)
+{
+    const int known = x == x;
+    const int measured = (stereo_m >= p->stereo_minimum_m) & (stereo_m <= p->stereo_maximum_m);
+    const float base = p->scale * x + p->shift;
+    float predicted = (base > p->inverse_minimum ? base : p->inverse_minimum) * (1.0f + correction);
+    predicted = predicted > p->inverse_minimum ? predicted : p->inverse_minimum;
+    predicted = predicted < p->inverse_maximum ? predicted : p->inverse_maximum;
+
+    const float stereo = 1.0f / stereo_m;
+    const float mono_error = p->mono_noise * predicted;
+    const float sigma = sqrtf(p->stereo_noise * p->stereo_noise + mono_error * mono_error);
+    const float by_noise = p->gate_sigmas * sigma, by_share = p->gate_minimum * predicted;
+    const float gate = by_noise > by_share ? by_noise : by_share;
+    const float nearer_by = stereo - predicted;
+    const int contradicted = (nearer_by < -p->far_claim_factor * gate) | (nearer_by > p->near_claim_factor * gate);
+
+    const int overruled = measured & known & contradicted;
+    const int kept = measured & !overruled;
+    const int filled = known & !kept;
+    int source = stereo_m < p->stereo_minimum_m ? DEPTHD_PIXEL_MONO_NEAR : DEPTHD_PIXEL_MONO_HOLE;
+    source = rim_share >= 0.5f ? DEPTHD_PIXEL_BLEND : source;
+    source = overruled ? DEPTHD_PIXEL_MONO_OVERRULED : source;
+    source = kept ? DEPTHD_PIXEL_STEREO : source;
+
+    float relative = kept ? p->stereo_noise * stereo_m : mono_sigma;
+    relative = relative > DEPTHD_SIGMA_MINIMUM ? relative : DEPTHD_SIGMA_MINIMUM;
+    relative = relative < DEPTHD_SIGMA_MAXIMUM ? relative : DEPTHD_SIGMA_MAXIMUM;
+
+    DepthdPixel pixel;
+    pixel.depth_m = kept ? stereo_m : filled ? 1.0f / predicted : NAN;
+    pixel.sigma = (kept | filled) ? relative : NAN;
+    pixel.source = (unsigned char)((kept | filled) ? source : DEPTHD_PIXEL_INVALID);
+    return pixel;
+}
+
+#endif
