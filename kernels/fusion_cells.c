@@ -38,7 +38,7 @@ bool depthd_take_mono(DepthdFusion *f, const float *mono, int height, int width)
         if (!small) return false;
         f->small = small;
         const size_t row = (size_t)(width > f->p.columns ? width : f->p.columns) + 1;
-        f->row_scratch_size = 6 * (size_t)f->p.width + 3 * row + 16;
+        f->row_scratch_size = (8 * (size_t)f->p.width + row + 16) & ~(size_t)1; /* even, so that doubles are aligned */
         float *scratch = realloc(f->row_scratch, sizeof(float) * f->row_scratch_size * (size_t)f->threads);
         if (!scratch) return false;
         f->row_scratch = scratch;
@@ -51,9 +51,10 @@ bool depthd_take_mono(DepthdFusion *f, const float *mono, int height, int width)
     return true;
 }
 
-/* Column sums over the rows of one band of cells: count, rho, rho², x, known count, x of all. */
+/* Column sums over the rows of one band of cells. The variance is a small difference of large sums, so those are doubles. */
 typedef struct Sums {
-    float *restrict count, *restrict rho, *restrict rho_squared, *restrict x, *restrict known, *restrict x_all;
+    double *restrict rho, *restrict rho_squared;
+    float *restrict count, *restrict x, *restrict known, *restrict x_all;
 } Sums;
 
 DEPTHD_WIDE static void add_row(const float *restrict stereo_m, const float *restrict x, int width, float nearest_m,
@@ -66,7 +67,7 @@ DEPTHD_WIDE static void add_row(const float *restrict stereo_m, const float *res
         const float rho = measured > 0.0f ? 1.0f / stereo_m[i] : 0.0f;
         sums.count[i] += measured;
         sums.rho[i] += rho;
-        sums.rho_squared[i] += rho * rho;
+        sums.rho_squared[i] += (double)rho * rho;
         sums.x[i] += measured * value;
         sums.known[i] += known;
         sums.x_all[i] += value;
@@ -107,9 +108,10 @@ void depthd_summarise(DepthdFusion *f, const float *stereo_m)
     for (int cell_row = 0; cell_row < p->rows; cell_row++) {
         float *scratch = f->row_scratch + f->row_scratch_size * (size_t)omp_get_thread_num();
         const size_t width = (size_t)p->width;
-        const Sums sums = {scratch, scratch + width, scratch + 2 * width, scratch + 3 * width, scratch + 4 * width, scratch + 5 * width};
-        float *small_row = scratch + 6 * width;
-        memset(scratch, 0, sizeof(float) * 6 * width);
+        float *singles = scratch + 4 * width, *small_row = scratch + 8 * width;
+        const Sums sums = {(double *)scratch, (double *)scratch + width, singles, singles + width, singles + 2 * width,
+                           singles + 3 * width};
+        memset(scratch, 0, sizeof(float) * 8 * width);
         const int first = cell_row * p->cell_px;
         const int last = first + p->cell_px < p->height ? first + p->cell_px : p->height;
         for (int y = first; y < last; y++) {

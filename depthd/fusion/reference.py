@@ -24,8 +24,8 @@ HYPOTHESIS_TOLERANCE = 0.08
 OUTLIER_COST = 0.35
 """What a plausible sample that does not support a hypothesis costs it; a full supporter gives 1 - OUTLIER_COST."""
 FIT_ITERATIONS = 8
-REFIT_ITERATIONS = 4
-ALIGNMENT_ROUNDS = 3
+REFIT_ITERATIONS = 1
+ALIGNMENT_ROUNDS = 4
 CUT_SHARE = 0.5
 """When less of what is remembered agrees with a frame, the scene was cut."""
 TUKEY_FIT = 4.0
