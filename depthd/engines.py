@@ -64,9 +64,7 @@ def targets(
     for short_px in short_sides_px:
         height, width = size_of(model.card, short_px, aspect)
         if min(height, width) != short_px:
-            note(
-                f"{model.name}: {short_px} is no multiple of {model.card.size.multiple_px} px, built for {width}x{height}"
-            )
+            note(f"{model.name}: {short_px} is no multiple of the patch, built for {width}x{height}")
         found[height, width] = Target(model, height, width)
     return list(found.values())
 

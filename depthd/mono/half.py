@@ -36,8 +36,11 @@ LEVELS = (0, 1, 2)
 """How much stays in float32, cheapest first; the build takes the first whose output is right."""
 
 
-def to_half(source: Path, out: Path, level: int = 0) -> None:
+def to_half(source: Path, out: Path, level: int = 0, in_float32: Sequence[str] = ALWAYS_FLOAT32) -> None:
     """Writes a mixed-precision copy of `source`; inputs and outputs stay float32.
+
+    in_float32: operators that stay so at every level. A runtime whose normalisations sum up in float32 whatever their
+    type is (ONNX Runtime on CUDA) can do with (*REDUCING, *SAMPLING).
 
     Raises DepthdError where the onnx package is absent or the conversion fails.
     """
@@ -49,7 +52,7 @@ def to_half(source: Path, out: Path, level: int = 0) -> None:
         converted = convert(
             model,
             keep_io_types=True,
-            op_block_list=list(ALWAYS_FLOAT32),
+            op_block_list=list(in_float32),
             node_block_list=keep,
             disable_shape_infer=False,
         )

@@ -48,8 +48,8 @@ def test_sizes_are_rounded_to_the_patch_with_a_note() -> None:
     found = engines.targets(small, [288, 300, 308], (16, 9), notes.append)
     assert [(t.height, t.width) for t in found] == [(288, 512), (288, 544), (320, 544)]
     assert notes == [
-        "depthd-small: 300 is no multiple of 32 px, built for 544x288",
-        "depthd-small: 308 is no multiple of 32 px, built for 544x320",
+        "depthd-small: 300 is no multiple of the patch, built for 544x288",
+        "depthd-small: 308 is no multiple of the patch, built for 544x320",
     ]
 
 
@@ -92,7 +92,7 @@ def test_the_commands_build_list_and_prune_real_engines(tmp_path: Path) -> None:
 
     wanted = ("build", "--sizes", "96,100", "--precision", "fp32", "--aspect", "5:3")
     built = run(*wanted)
-    assert "100 is no multiple of 32 px" in built
+    assert "100 is no multiple of the patch" in built
     assert built.count("depthd-small-160x96-fp32-") == 1
     assert "is there already" in run(*wanted)
     assert "160x96" in run("list")
