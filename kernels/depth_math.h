@@ -81,7 +81,7 @@ typedef struct DepthdPixel {
     unsigned char source;
 } DepthdPixel;
 
-/* Biweight, zero outside the unit interval. Beaton and Tukey, Technometrics 16 (1974). */
+/* Biweight, zero outside the unit interval. Beaton and Tukey, 1974. */
 DEPTHD_FUNCTION DepthdReal depthd_tukey(DepthdReal u)
 {
     const DepthdReal inside = DEPTHD_REAL(1) - u * u;

@@ -24,9 +24,10 @@ typedef int int32_t;
 #define CELL_PX 8
 #define COLUMNS 160
 #define ROWS 90
-#define GRID_ROWS 11
-#endif
 #define GRID_COLUMNS 17
+#define GRID_ROWS 11
+#define GRID_STEP 10.0
+#endif
 #define CELL_COUNT (COLUMNS * ROWS)
 #define FLAT_COUNT (GRID_ROWS * GRID_COLUMNS)
 
@@ -45,10 +46,13 @@ typedef int int32_t;
 #define CLUSTER 0
 #endif
 #endif
-/* Rows of the alignment grid that the cells of one block touch, at most. */
-#ifndef STRIP_GRID_ROWS
-#define STRIP_GRID_ROWS 3
+/* Each block has one tile of cells, BLOCKS = TILES_ACROSS * TILES_DOWN; its cells lie between so many nodes at most. */
+#ifndef TILES_ACROSS
+#define TILES_ACROSS 4
+#define TILE_GRID_COLUMNS 6
+#define TILE_GRID_ROWS 5
 #endif
+#define TILES_DOWN (BLOCKS / TILES_ACROSS)
 
 #include "cuda/state.cuh"
 #include "cuda/cells.cuh"

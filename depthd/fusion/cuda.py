@@ -34,11 +34,6 @@ class CudaFusion:
     def __init__(self, parameters: Parameters) -> None:
         self._cupy = import_cupy()
         self._runtime = self._cupy.cuda.runtime
-        if program.strip_grid_rows(parameters) > program.STRIP_GRID_ROWS_LIMIT:
-            raise DepthdError(
-                f"pictures of {parameters.width}x{parameters.height} px are too narrow for the CUDA fusion",
-                "use device: cpu",
-            )
         with _gpu_errors(self._cupy):
             self.stream = self._cupy.cuda.Stream(non_blocking=True)
             self._kernels = _load(self._cupy, parameters)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from pathlib import Path
 
 import numpy as np
 
 from depthd.frame import Array
-from depthd.fusion.parameters import GRID_COLUMNS, Parameters
+from depthd.fusion.parameters import Parameters
 from depthd.fusion.reference import WIDE_PASSES
 from depthd.paths import KERNELS_DIR
 
@@ -18,9 +17,6 @@ BLOCKS = 16
 THREADS = 512
 MERGE_THREADS = CELL_THREADS = 256
 MEMORY_BLOCKS = 32
-STRIP_GRID_ROWS_LIMIT = 8
-"""More would not fit into a block's shared memory; only pictures far higher than wide need it."""
-
 PLACE = np.dtype([("index", "i4"), ("part", "f4")])
 SETTINGS_FIELDS = (
     "stereo_noise", "stereo_inverse_minimum", "stereo_inverse_maximum", "inverse_minimum", "inverse_maximum",
@@ -53,35 +49,46 @@ def _inlined(path: Path, folder: Path) -> str:
 
 def defines(p: Parameters, cluster: bool) -> tuple[str, ...]:
     """The sizes that are constants of the compiled program."""
+    across, grid_columns, grid_rows = tiling(p)
     values = {
         "WIDTH": p.width,
         "HEIGHT": p.height,
         "CELL_PX": p.cell_px,
         "COLUMNS": p.columns,
         "ROWS": p.rows,
+        "GRID_COLUMNS": p.grid_columns,
         "GRID_ROWS": p.grid_rows,
+        "GRID_STEP": repr(float(p.grid_step)),
         "BLOCKS": BLOCKS,
         "THREADS": THREADS,
         "CLUSTER": int(cluster),
-        "STRIP_GRID_ROWS": strip_grid_rows(p),
+        "TILES_ACROSS": across,
+        "TILE_GRID_COLUMNS": grid_columns,
+        "TILE_GRID_ROWS": grid_rows,
     }
     return tuple(f"-D{name}={value}" for name, value in values.items())
 
 
-def strip_grid_rows(p: Parameters) -> int:
-    """Rows of nodes that the cells of one block touch, at most."""
-    count = p.rows * p.columns
-    per_block = -(-count // BLOCKS)
-    rows = [
-        (min(first, count - 1) // p.columns, min(first + per_block - 1, count - 1) // p.columns)
-        for first in range(0, BLOCKS * per_block, per_block)
-    ]
-    nodes = [(_node(first, p), _node(last, p) + 1) for first, last in rows]
-    return max(last - first + 1 for first, last in nodes)
+def tiling(p: Parameters) -> tuple[int, int, int]:
+    """How the cells are split among the blocks: tiles across, and the columns and rows of nodes that one tile's cells lie
+    between, at most. The split with the fewest such nodes."""
+    splits = []
+    for across in (1, 2, 4, 8, 16):
+        columns = _nodes_of_tile(p.columns, across, p.grid_step)
+        rows = _nodes_of_tile(p.rows, BLOCKS // across, p.grid_step)
+        splits.append((columns * rows, across, columns, rows))
+    _, across, columns, rows = min(splits)
+    return across, columns, rows
 
 
-def _node(row: int, p: Parameters) -> int:
-    return int((row + 0.5) / p.grid_step)
+def _nodes_of_tile(cells: int, tiles: int, step: float) -> int:
+    size = -(-cells // tiles)
+    firsts = [min(first, cells - 1) for first in range(0, tiles * size, size)]
+    return max(_node(min(first + size, cells) - 1, step) + 2 - _node(first, step) for first in firsts)
+
+
+def _node(cell: int, step: float) -> int:
+    return int((cell + 0.5) / step)
 
 
 def cell_grid(p: Parameters) -> int:
@@ -113,7 +120,7 @@ def tables(p: Parameters) -> bytes:
     """`Tables` of kernels/cuda/state.cuh."""
     grid_x = _as_places((np.arange(p.columns) + 0.5) / p.grid_step)
     grid_y = _as_places((np.arange(p.rows) + 0.5) / p.grid_step)
-    wide = (_wide_taps(GRID_COLUMNS + 1), _wide_taps(p.grid_rows))
+    wide = (_wide_taps(p.grid_columns), _wide_taps(p.grid_rows))
     return b"".join(table.tobytes() for table in (grid_x, grid_y, *wide))
 
 
@@ -143,7 +150,3 @@ def settings(p: Parameters) -> Array:
         record[name] = getattr(p, name)
     return record
 
-
-def largest_sample_sum(p: Parameters) -> float:
-    """The histogram's 32-bit counts must hold all weights of one block: WEIGHT_UNITS in kernels/cuda/reductions.cuh."""
-    return math.ceil(p.rows * p.columns / BLOCKS) * 2.5

@@ -1,21 +1,32 @@
 /* 5. Align locally: a bilateral grid of the line's relative error. */
 #pragma once
 
-#define NODES_PER_CELL ((float)(GRID_COLUMNS - 1) / COLUMNS)
+#define NODES_PER_CELL ((float)(1.0 / (GRID_STEP)))
 
-enum { STRIP_ROWS = STRIP_GRID_ROWS + 2 }; /* with a row of neighbours on both sides */
+/* The nodes that one block smooths, with the neighbours that this needs. */
+enum {
+    NEAR_ROWS = TILE_GRID_ROWS + 2,
+    NEAR_COLUMNS = TILE_GRID_COLUMNS + 2,
+    WIDE_COLUMNS = TILE_GRID_COLUMNS + 2 * DEPTHD_WIDE_PASSES,
+    TILE_NODES = TILE_GRID_ROWS * TILE_GRID_COLUMNS,
+};
+
+/* The first of these nodes. */
+struct Corner {
+    int row, column;
+};
 
 /* Scratch of a block; what is used at different times lies in the same place. */
 union Scratch {
     Chosen chosen[STRATA_COUNT];
     float2 levels[WARPS][DEPTHD_GRID_LEVELS][32]; /* of each lane */
     struct {
-        float2 evidence[STRIP_ROWS][GRID_COLUMNS][DEPTHD_GRID_LEVELS];
-        float2 near[STRIP_GRID_ROWS][GRID_COLUMNS][DEPTHD_GRID_LEVELS];
-        float2 smooth[STRIP_GRID_ROWS][GRID_COLUMNS][DEPTHD_GRID_LEVELS]; /* correction, support */
+        float2 evidence[NEAR_ROWS][NEAR_COLUMNS][DEPTHD_GRID_LEVELS];
+        float2 near[TILE_NODES][DEPTHD_GRID_LEVELS];
+        float2 smooth[TILE_GRID_ROWS][TILE_GRID_COLUMNS][DEPTHD_GRID_LEVELS]; /* correction, support */
         float2 level_sums[FLAT_COUNT];
-        float2 wide[STRIP_GRID_ROWS][GRID_COLUMNS];
-        float column[STRIP_GRID_ROWS][GRID_COLUMNS];
+        float2 wide[TILE_GRID_ROWS][WIDE_COLUMNS];
+        float column[TILE_NODES];
     } grid;
 };
 
@@ -67,7 +78,7 @@ __device__ __forceinline__ void add_to_levels(float2 (*levels)[32], float4 cell,
 __device__ __forceinline__ float gather_node(const Team &team, float2 (*levels)[32], int node)
 {
     const int lane = threadIdx.x % 32, row = node / GRID_COLUMNS, column = node % GRID_COLUMNS;
-    const float step = 1.0f / NODES_PER_CELL;
+    const float step = (float)(GRID_STEP);
     const int x0 = max(0, (int)ceilf((column - 1) * step - 0.501f)), x1 = min(COLUMNS, (int)ceilf((column + 1) * step));
     const int y0 = max(0, (int)ceilf((row - 1) * step - 0.501f)), y1 = min(ROWS, (int)ceilf((row + 1) * step));
     const int wide = max(x1 - x0, 1), count = max(x1 - x0, 0) * max(y1 - y0, 0);
@@ -83,8 +94,9 @@ __device__ __forceinline__ float gather_node(const Team &team, float2 (*levels)[
             nearness[k] = 0.0f;
             cells[k] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
             if (i >= count) continue;
-            const int y = y0 + i / wide, x = x0 + i % wide, cell = y * COLUMNS + x;
-            cells[k] = take(&team.of(cell / CELLS_PER_BLOCK)->cells[cell % CELLS_PER_BLOCK]);
+            const int y = y0 + i / wide, x = x0 + i % wide;
+            const int owner = y / TILE_ROWS * TILES_ACROSS + x / TILE_COLUMNS;
+            cells[k] = take(&team.of(owner)->cells[y % TILE_ROWS * TILE_COLUMNS + x % TILE_COLUMNS]);
             nearness[k] = fmaxf(0.0f, 1.0f - fabsf((x + 0.5f) * NODES_PER_CELL - column)) *
                           fmaxf(0.0f, 1.0f - fabsf((y + 0.5f) * NODES_PER_CELL - row));
         }
@@ -127,16 +139,17 @@ __device__ __forceinline__ float2 weighed(float2 a, float2 b, float2 c)
     return make_float2(0.25f * a.x + 0.5f * b.x + 0.25f * c.x, 0.25f * a.y + 0.5f * b.y + 0.25f * c.y);
 }
 
-/* Takes the evidence of the rows of nodes that this block's cells touch, and of all nodes the sum over their levels. */
-__device__ __forceinline__ void take_evidence(const Team &team, Scratch *scratch, int first_row)
+/* Takes the evidence of the nodes around this block's cells, and of all nodes the sum over their levels. */
+__device__ __forceinline__ void take_evidence(const Team &team, Scratch *scratch, Corner corner)
 {
     enum { QUADS = DEPTHD_GRID_LEVELS / 2 };
 #pragma unroll 4
-    for (int i = threadIdx.x; i < STRIP_ROWS * GRID_COLUMNS * QUADS; i += THREADS) {
-        const int place = i / QUADS, quad = i % QUADS, row = first_row - 1 + place / GRID_COLUMNS;
-        const int node = row * GRID_COLUMNS + place % GRID_COLUMNS;
+    for (int i = threadIdx.x; i < NEAR_ROWS * NEAR_COLUMNS * QUADS; i += THREADS) {
+        const int place = i / QUADS, quad = i % QUADS;
+        const int row = corner.row - 1 + place / NEAR_COLUMNS, column = corner.column - 1 + place % NEAR_COLUMNS;
+        const int node = row * GRID_COLUMNS + column;
         float4 value = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-        if (row >= 0 && row < GRID_ROWS)
+        if (row >= 0 && row < GRID_ROWS && column >= 0 && column < GRID_COLUMNS)
             value = take((const float4 *)team.of(node % BLOCKS)->evidence[node / BLOCKS] + quad);
         ((float4 *)scratch->grid.evidence)[i] = value;
     }
@@ -146,28 +159,25 @@ __device__ __forceinline__ void take_evidence(const Team &team, Scratch *scratch
 }
 
 /* One pass of [1 2 1] / 4 along rows and columns at each level; and the wide passes along rows of their sums. */
-__device__ __forceinline__ void blur_evidence(Scratch *scratch, const Tables *tables, int first_row)
+__device__ __forceinline__ void blur_evidence(Scratch *scratch, const Tables *tables, Corner corner)
 {
-    enum { ROW = GRID_COLUMNS * DEPTHD_GRID_LEVELS };
-    const float2 none = make_float2(0.0f, 0.0f);
-    const float2 *evidence = scratch->grid.evidence[0][0];
-    for (int i = threadIdx.x; i < STRIP_GRID_ROWS * ROW; i += THREADS) {
-        const int column = i / DEPTHD_GRID_LEVELS % GRID_COLUMNS;
+    enum { ROW = NEAR_COLUMNS * DEPTHD_GRID_LEVELS };
+    for (int i = threadIdx.x; i < TILE_NODES * DEPTHD_GRID_LEVELS; i += THREADS) {
+        const int node = i / DEPTHD_GRID_LEVELS, row = node / TILE_GRID_COLUMNS, column = node % TILE_GRID_COLUMNS;
+        const float2 *first = &scratch->grid.evidence[row][column][i % DEPTHD_GRID_LEVELS];
         float2 lines[3];
 #pragma unroll
-        for (int r = 0; r < 3; r++) {
-            const float2 *here = evidence + i + r * ROW;
-            lines[r] = weighed(column > 0 ? here[-DEPTHD_GRID_LEVELS] : none, here[0],
-                               column < GRID_COLUMNS - 1 ? here[DEPTHD_GRID_LEVELS] : none);
-        }
-        scratch->grid.near[0][0][i] = weighed(lines[0], lines[1], lines[2]);
+        for (int r = 0; r < 3; r++, first += ROW)
+            lines[r] = weighed(first[0], first[DEPTHD_GRID_LEVELS], first[2 * DEPTHD_GRID_LEVELS]);
+        scratch->grid.near[0][i] = weighed(lines[0], lines[1], lines[2]);
     }
-    for (int i = THREADS - 1 - threadIdx.x; i < STRIP_GRID_ROWS * GRID_COLUMNS; i += THREADS) {
-        const int row = first_row + i / GRID_COLUMNS, column = i % GRID_COLUMNS;
-        float2 sum = none;
-        for (int k = 0; k < WIDE_TAPS && row < GRID_ROWS; k++) {
+    for (int i = THREADS - 1 - threadIdx.x; i < TILE_GRID_ROWS * WIDE_COLUMNS; i += THREADS) {
+        const int row = corner.row + i / WIDE_COLUMNS, column = corner.column - DEPTHD_WIDE_PASSES + i % WIDE_COLUMNS;
+        float2 sum = make_float2(0.0f, 0.0f);
+#pragma unroll
+        for (int k = 0; k < WIDE_TAPS; k++) {
             const int other = row + k - DEPTHD_WIDE_PASSES;
-            if (other < 0 || other >= GRID_ROWS) continue;
+            if (row >= GRID_ROWS || other < 0 || other >= GRID_ROWS || column < 0 || column >= GRID_COLUMNS) continue;
             const float2 value = scratch->grid.level_sums[other * GRID_COLUMNS + column];
             sum.x += tables->wide_rows[row][k] * value.x;
             sum.y += tables->wide_rows[row][k] * value.y;
@@ -178,27 +188,26 @@ __device__ __forceinline__ void blur_evidence(Scratch *scratch, const Tables *ta
 }
 
 /* The correction of each column of nodes, drawn to its surroundings'. */
-__device__ __forceinline__ void correct_columns(Scratch *scratch, const Tables *tables)
+__device__ __forceinline__ void correct_columns(Scratch *scratch, const Tables *tables, Corner corner)
 {
-    for (int i = threadIdx.x; i < STRIP_GRID_ROWS * GRID_COLUMNS; i += THREADS) {
-        const int column = i % GRID_COLUMNS;
+    for (int i = threadIdx.x; i < TILE_NODES; i += THREADS) {
+        const int place = i % TILE_GRID_COLUMNS, column = corner.column + place;
         float2 wide = make_float2(0.0f, 0.0f), sum = wide;
 #pragma unroll
         for (int k = 0; k < WIDE_TAPS; k++) {
-            const int other = column + k - DEPTHD_WIDE_PASSES;
-            if (other < 0 || other >= GRID_COLUMNS) continue;
-            const float2 value = scratch->grid.wide[0][i - column + other];
+            if (column >= GRID_COLUMNS) continue;
+            const float2 value = scratch->grid.wide[i / TILE_GRID_COLUMNS][place + k];
             wide.x += tables->wide_columns[column][k] * value.x;
             wide.y += tables->wide_columns[column][k] * value.y;
         }
 #pragma unroll
         for (int k = 0; k < DEPTHD_GRID_LEVELS; k++) {
-            const float2 value = scratch->grid.near[0][i][(k + i) % DEPTHD_GRID_LEVELS];
+            const float2 value = scratch->grid.near[i][(k + i) % DEPTHD_GRID_LEVELS];
             sum.x += value.x;
             sum.y += value.y;
         }
         const float wide_correction = wide.x / (wide.y + (float)DEPTHD_WIDE_PRIOR);
-        scratch->grid.column[0][i] =
+        scratch->grid.column[i] =
             (sum.x + (float)DEPTHD_COLUMN_PRIOR * wide_correction) / (sum.y + (float)DEPTHD_COLUMN_PRIOR);
     }
     __syncthreads();
@@ -209,11 +218,11 @@ __device__ __forceinline__ void correct_nodes(Scratch *scratch)
 {
     const float2 none = make_float2(0.0f, 0.0f);
     const float prior = (float)DEPTHD_NODE_PRIOR;
-    for (int i = threadIdx.x; i < STRIP_GRID_ROWS * GRID_COLUMNS * DEPTHD_GRID_LEVELS; i += THREADS) {
+    for (int i = threadIdx.x; i < TILE_NODES * DEPTHD_GRID_LEVELS; i += THREADS) {
         const int level = i % DEPTHD_GRID_LEVELS;
-        const float2 *here = scratch->grid.near[0][0] + i;
+        const float2 *here = scratch->grid.near[0] + i;
         const float2 node = weighed(level > 0 ? here[-1] : none, here[0], level < DEPTHD_GRID_LEVELS - 1 ? here[1] : none);
-        const float share = 1.0f / (node.y + prior), column = scratch->grid.column[0][i / DEPTHD_GRID_LEVELS];
+        const float share = 1.0f / (node.y + prior), column = scratch->grid.column[i / DEPTHD_GRID_LEVELS];
         scratch->grid.smooth[0][0][i] = make_float2((node.x + prior * column) * share, node.y * share);
     }
     __syncthreads();
@@ -226,7 +235,7 @@ __device__ __forceinline__ float2 between(float2 a, float2 b, float part)
 
 /* Trilinear interpolation at each cell. */
 __device__ __forceinline__ void sample_grid(const Scratch *scratch, const Tables *tables, const Samples &s, Aligned &a,
-                                            int first_row)
+                                            Corner corner)
 {
 #pragma unroll
     for (int i = 0; i < ITEMS; i++) {
@@ -234,8 +243,8 @@ __device__ __forceinline__ void sample_grid(const Scratch *scratch, const Tables
         const Place y = tables->grid_y[s.cell[i] / COLUMNS], x = tables->grid_x[s.cell[i] % COLUMNS];
         const int level = lower_level(a.level[i]);
         const float up = a.level[i] - level;
-        const float2 *node = &scratch->grid.smooth[y.index - first_row][x.index][level];
-        const float2 *right = node + DEPTHD_GRID_LEVELS, *down = node + GRID_COLUMNS * DEPTHD_GRID_LEVELS;
+        const float2 *node = &scratch->grid.smooth[y.index - corner.row][x.index - corner.column][level];
+        const float2 *right = node + DEPTHD_GRID_LEVELS, *down = node + TILE_GRID_COLUMNS * DEPTHD_GRID_LEVELS;
         const float2 *across = down + DEPTHD_GRID_LEVELS;
         const float2 upper = between(between(node[0], node[1], up), between(right[0], right[1], up), x.part);
         const float2 lower = between(between(down[0], down[1], up), between(across[0], across[1], up), x.part);
@@ -249,8 +258,8 @@ __device__ __forceinline__ void sample_grid(const Scratch *scratch, const Tables
 __device__ __forceinline__ void align(const Team &team, Shared *shared, Scratch *scratch, const Settings *p, State *state,
                                       const Tables *tables, Evidence *memory, const Samples &s, Aligned &a, bool refit)
 {
-    const int first_row = min(team.rank * CELLS_PER_BLOCK, CELL_COUNT - 1) / COLUMNS;
-    const int first_grid_row = tables->grid_y[first_row].index;
+    const Corner corner = {tables->grid_y[min(team.rank / TILES_ACROSS * TILE_ROWS, ROWS - 1)].index,
+                           tables->grid_x[min(team.rank % TILES_ACROSS * TILE_COLUMNS, COLUMNS - 1)].index};
     const float decay = shared->decision ? 0.0f : (float)p->alignment_decay;
 #pragma unroll
     for (int i = 0; i < ITEMS; i++) a.correction[i] = a.support[i] = a.trust[i] = a.error[i] = a.level[i] = 0.0f;
@@ -267,11 +276,11 @@ __device__ __forceinline__ void align(const Team &team, Shared *shared, Scratch 
         publish_evidence(team, scratch->levels, memory, decay, last);
         team.wait_for_all();
         clear_histogram(team, 0);
-        take_evidence(team, scratch, first_grid_row);
-        blur_evidence(scratch, tables, first_grid_row);
-        correct_columns(scratch, tables);
+        take_evidence(team, scratch, corner);
+        blur_evidence(scratch, tables, corner);
+        correct_columns(scratch, tables, corner);
         correct_nodes(scratch);
-        sample_grid(scratch, tables, s, a, first_grid_row);
+        sample_grid(scratch, tables, s, a, corner);
         if (!refit || last) continue;
         float flat[ITEMS];
 #pragma unroll

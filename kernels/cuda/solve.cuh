@@ -35,8 +35,10 @@ __device__ __forceinline__ void load_samples(const Team &team, const Cells *cell
 {
 #pragma unroll
     for (int i = 0; i < ITEMS; i++) {
-        const int slot = i * THREADS + threadIdx.x, cell = team.rank * CELLS_PER_BLOCK + slot;
-        const bool there = slot < CELLS_PER_BLOCK && cell < CELL_COUNT;
+        const int slot = i * THREADS + threadIdx.x;
+        const int row = team.rank / TILES_ACROSS * TILE_ROWS + slot / TILE_COLUMNS;
+        const int column = team.rank % TILES_ACROSS * TILE_COLUMNS + slot % TILE_COLUMNS, cell = row * COLUMNS + column;
+        const bool there = slot < CELLS_PER_BLOCK && row < ROWS && column < COLUMNS;
         s.cell[i] = there ? cell : -1;
         const float fill = there ? cells->fill[cell] : 0.0f;
         s.rho[i] = there ? cells->rho[cell] : 0.0f;
