@@ -215,6 +215,13 @@ class _Kernels:
         module.get_function("fusion_sizes")((1,), (1,), (sizes,))
         self.sizes = [int(size) for size in sizes.get()]
         self.shared_bytes = self.sizes[0]
+        there = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())["sharedMemPerBlockOptin"]
+        if self.shared_bytes > there:
+            raise DepthdError(
+                f"pictures of {p.width}x{p.height} px need {self.shared_bytes} bytes of shared memory on the GPU, "
+                f"which has {there}",
+                "use device: cpu",
+            )
         self.solve.max_dynamic_shared_size_bytes = self.shared_bytes
         if cluster:
             cupy.cuda.driver.funcSetAttribute(self.solve.kernel.ptr, _NON_PORTABLE_CLUSTER, 1)
