@@ -137,7 +137,7 @@ DEPTHD_FUNCTION DepthdReal depthd_support(
 /* The histogram bin of a sample's relative error. */
 DEPTHD_FUNCTION int depthd_error_bin(DepthdReal rho, DepthdReal predicted)
 {
-    const DepthdReal share = rho / predicted - DEPTHD_REAL(1);
+    const DepthdReal share = DEPTHD_QUOTIENT(rho - predicted, predicted);
     const DepthdReal error = (share < 0 ? -share : share) * DEPTHD_REAL(DEPTHD_ERROR_BINS / DEPTHD_ERROR_MAXIMUM);
     return error < DEPTHD_REAL(DEPTHD_ERROR_BINS - 1) ? (int)error : DEPTHD_ERROR_BINS - 1;
 }
@@ -154,12 +154,12 @@ DEPTHD_FUNCTION DepthdCellError depthd_cell_error(
 {
     const DepthdReal base = line_value > inverse_minimum ? line_value : inverse_minimum;
     const DepthdReal predicted = base * (DEPTHD_REAL(1) + correction);
-    const DepthdReal precision = DEPTHD_REAL(1) / depthd_variance(predicted, noise, stereo_noise, inverse_minimum);
+    const DepthdReal precision = DEPTHD_QUOTIENT(DEPTHD_REAL(1), depthd_variance(predicted, noise, stereo_noise, inverse_minimum));
     const DepthdReal inside = depthd_inside(rho - predicted, precision, DEPTHD_TUKEY_ALIGNMENT);
     const DepthdReal plausible = predicted < end ? calm : 0;
     DepthdCellError cell;
     cell.trust = inside > 0 ? plausible * inside * inside : 0;
-    cell.error = rho / base - DEPTHD_REAL(1);
+    cell.error = DEPTHD_QUOTIENT(rho - base, base);
     cell.bin_weight = inside > 0 ? plausible : 0;
     cell.bin = depthd_error_bin(rho, predicted);
     return cell;
@@ -180,7 +180,7 @@ DEPTHD_FUNCTION float depthd_level(float rho, float inverse_minimum, float inver
     float clipped = rho > inverse_minimum ? rho : inverse_minimum;
     clipped = clipped < inverse_maximum ? clipped : inverse_maximum;
     const float low = depthd_octaves(inverse_minimum), high = depthd_octaves(inverse_maximum);
-    return (depthd_octaves(clipped) - low) / (high - low);
+    return DEPTHD_QUOTIENT(depthd_octaves(clipped) - low, high - low);
 }
 
 /* Depth-like outputs are inverted; what is not finite, or not positive there, is unknown. */

@@ -36,11 +36,11 @@ struct Aligned {
 };
 
 /* Trust and relative error of every cell; their histogram is published. */
-__device__ __forceinline__ void publish_errors(const Team &team, const Shared *shared, const Settings *p, const Samples &s,
+__device__ __forceinline__ void publish_errors(const Team &team, const Shared *shared, const Samples &s,
                                                Aligned &a, double noise, int turn)
 {
-    const float end = shared->end, stereo_noise = (float)p->stereo_noise;
-    const float minimum = (float)p->inverse_minimum, maximum = (float)p->inverse_maximum;
+    const float end = shared->end, stereo_noise = shared->stereo_noise;
+    const float minimum = shared->inverse_minimum, maximum = shared->inverse_maximum;
     const Slope slope = shared->slope;
 #pragma unroll
     for (int i = 0; i < ITEMS; i++) {
@@ -84,7 +84,7 @@ __device__ __forceinline__ float gather_node(const Team &team, float2 (*levels)[
     const int wide = max(x1 - x0, 1), count = max(x1 - x0, 0) * max(y1 - y0, 0);
 #pragma unroll
     for (int l = 0; l < DEPTHD_GRID_LEVELS; l++) levels[l][lane] = make_float2(0.0f, 0.0f);
-    enum { AT_ONCE = 8 };
+    enum { AT_ONCE = 4 };
     for (int first = lane; first < count; first += 32 * AT_ONCE) {
         float4 cells[AT_ONCE];
         float nearness[AT_ONCE];
@@ -265,7 +265,7 @@ __device__ __forceinline__ void align(const Team &team, Shared *shared, Scratch 
     for (int i = 0; i < ITEMS; i++) a.correction[i] = a.support[i] = a.trust[i] = a.error[i] = a.level[i] = 0.0f;
     for (int round = 0; round < DEPTHD_ALIGNMENT_ROUNDS; round++) {
         const bool last = round == DEPTHD_ALIGNMENT_ROUNDS - 1;
-        publish_errors(team, shared, p, s, a, shared->noise, 0);
+        publish_errors(team, shared, s, a, shared->noise, 0);
         team.wait_for_all();
         if (threadIdx.x < 32) {
             if (last && refit) collect_judgement(team, shared, p, 1);
@@ -295,7 +295,7 @@ __device__ __forceinline__ void align(const Team &team, Shared *shared, Scratch 
         if (round == DEPTHD_ALIGNMENT_ROUNDS - 2) publish_judgement(team, shared, p, s, flat, 1);
         __syncthreads();
     }
-    publish_errors(team, shared, p, s, a, shared->noise, 0);
+    publish_errors(team, shared, s, a, shared->noise, 0);
     team.wait_for_all();
     if (threadIdx.x < 32) {
         const double noise = median_noise(team, 0, shared->noise);

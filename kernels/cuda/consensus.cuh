@@ -98,16 +98,16 @@ enum { TRIALS_PER_WARP = DEPTHD_HYPOTHESES / (BLOCKS * WARPS) };
 
 /* The best hypothesis of this block, published. `earlier` is judged by the last block, all its warps together. */
 __device__ __forceinline__ void judge_hypotheses(const Team &team, Shared *shared, const Chosen *chosen,
-                                                 const Settings *p, const Slope *earlier)
+                                                 const Slope *earlier)
 {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, count = shared->chosen_count;
-    const float noise = (float)p->stereo_noise, minimum = (float)p->inverse_minimum, end = shared->end;
+    const float noise = shared->stereo_noise, minimum = shared->inverse_minimum, end = shared->end;
     float best = -INFINITY;
     int winner = DEPTHD_HYPOTHESES + 1;
     for (int k = 0; k < TRIALS_PER_WARP && count > 0; k += 2) {
         const int trial = (team.rank * WARPS + warp) * TRIALS_PER_WARP + k;
-        const Slope a = hypothesis(chosen, count, trial, shared->x_origin, p->mono_kind);
-        const Slope b = hypothesis(chosen, count, trial + 1, shared->x_origin, p->mono_kind);
+        const Slope a = hypothesis(chosen, count, trial, shared->x_origin, shared->mono_kind);
+        const Slope b = hypothesis(chosen, count, trial + 1, shared->x_origin, shared->mono_kind);
         const float2 scores = support_of_two(chosen, count, lane, 32, a, b, end, noise, minimum);
         if (is_good(a) && is_better(scores.x, trial, best, winner)) best = scores.x, winner = trial;
         if (is_good(b) && is_better(scores.y, trial + 1, best, winner)) best = scores.y, winner = trial + 1;

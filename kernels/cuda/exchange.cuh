@@ -18,7 +18,7 @@ enum {
 };
 
 struct Exchange {
-    float sums[2][WARPS][SUMS];
+    float sums[2][SUMS];
     float4 cells[CELLS_PER_BLOCK]; /* trust, trust * error, level */
     float2 evidence[NODES_PER_BLOCK][DEPTHD_GRID_LEVELS];
     float2 level_sums[NODES_PER_BLOCK];
@@ -26,7 +26,7 @@ struct Exchange {
     uint32_t coarse[2][COARSE_BINS];
     uint32_t strata[STRATA_PER_BLOCK];
     uint32_t balance[DEPTHD_BALANCE_BINS];
-    float low[WARPS], high[WARPS];
+    float low, high;
     float best_score;
     int best_trial;
 };
@@ -49,11 +49,15 @@ struct Team {
 #endif
     }
 
-    /* Waits until every thread of every block is here; what they wrote is seen. */
+    /* Waits until every thread of every block is here. What each wrote into its own Exchange is seen.
+     *
+     * In a cluster, that is shared memory, and __syncthreads() ends only when what the block wrote there has arrived: a fence over
+     * the whole GPU, which a releasing barrier brings along, would cost a microsecond each time and add nothing. */
     __device__ __forceinline__ void wait_for_all() const
     {
 #if CLUSTER
-        asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+        __syncthreads();
+        asm volatile("barrier.cluster.arrive.relaxed.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
 #else
         __syncthreads();
         if (threadIdx.x == 0) {
@@ -63,6 +67,16 @@ struct Team {
             __threadfence();
         }
         __syncthreads();
+#endif
+    }
+
+    /* The same, and what was changed in the others' is seen too. */
+    __device__ __forceinline__ void wait_for_changes() const
+    {
+#if CLUSTER
+        asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+#else
+        wait_for_all();
 #endif
     }
 };

@@ -32,22 +32,34 @@ __device__ void remember_bin(const Settings *p, State *state, const Cells *cells
     __shared__ double scratch[MERGE_THREADS / 32];
     const double scale = state->line.scale, shift = state->line.shift;
     const float noise = (float)state->line.noise, end = (float)state->end;
-    const float stereo_noise = (float)p->stereo_noise, minimum = (float)p->inverse_minimum;
+    const float stereo_noise = (float)p->stereo_noise;
+    const float minimum = (float)p->inverse_minimum, maximum = (float)p->inverse_maximum;
     double weight = 0.0, x_sum = 0.0, rho_sum = 0.0;
     if (state->remember) {
-#pragma unroll 4
-        for (int cell = threadIdx.x; cell < CELL_COUNT; cell += MERGE_THREADS) {
-            const float rho = cells->rho[cell], x = cells->x[cell], share = cells->weight[cell];
-            const int place = (int)(depthd_level(rho, minimum, (float)p->inverse_maximum) * DEPTHD_MEMORY_BINS);
-            if (!(share > 0.0f) || min(place, DEPTHD_MEMORY_BINS - 1) != bin) continue;
-            const float predicted = (float)(scale * x + shift);
-            const float precision = 1.0f / depthd_variance(predicted, noise, stereo_noise, minimum);
-            const float inside = depthd_inside(rho - predicted, precision, DEPTHD_TUKEY_FIT);
-            if (!(inside > 0.0f && predicted < end)) continue;
-            const double inlier = share * inside * inside;
-            weight += inlier;
-            x_sum += inlier * x;
-            rho_sum += inlier * rho;
+        enum { AT_ONCE = 16 };
+        for (int first = threadIdx.x; first < CELL_COUNT; first += AT_ONCE * MERGE_THREADS) {
+            float rhos[AT_ONCE], xs[AT_ONCE], shares[AT_ONCE];
+#pragma unroll
+            for (int k = 0; k < AT_ONCE; k++) {
+                const int cell = first + k * MERGE_THREADS;
+                rhos[k] = cell < CELL_COUNT ? cells->rho[cell] : 1.0f;
+                xs[k] = cell < CELL_COUNT ? cells->x[cell] : 0.0f;
+                shares[k] = cell < CELL_COUNT ? cells->weight[cell] : 0.0f;
+            }
+#pragma unroll
+            for (int k = 0; k < AT_ONCE; k++) {
+                const float rho = rhos[k], x = xs[k];
+                const int place = (int)(depthd_level(rho, minimum, maximum) * DEPTHD_MEMORY_BINS);
+                if (!(shares[k] > 0.0f) || min(place, DEPTHD_MEMORY_BINS - 1) != bin) continue;
+                const float predicted = (float)(scale * x + shift);
+                const float precision = 1.0f / depthd_variance(predicted, noise, stereo_noise, minimum);
+                const float inside = depthd_inside(rho - predicted, precision, DEPTHD_TUKEY_FIT);
+                if (!(inside > 0.0f && predicted < end)) continue;
+                const double inlier = shares[k] * inside * inside;
+                weight += inlier;
+                x_sum += inlier * x;
+                rho_sum += inlier * rho;
+            }
         }
         weight = add_over_block(weight, scratch);
         x_sum = add_over_block(x_sum, scratch);
@@ -200,7 +212,7 @@ __device__ __forceinline__ void merge_quad(const Picture &picture, const Span *s
     }
 }
 
-extern "C" __global__ void __launch_bounds__(MERGE_THREADS) fusion_merge(
+extern "C" __global__ void __launch_bounds__(MERGE_THREADS, 4) fusion_merge(
     const float *__restrict__ stereo_m, const float *__restrict__ mono, int mono_height, int mono_width,
     const Place *__restrict__ mono_x, const Place *__restrict__ mono_y, const Settings *__restrict__ p, State *state,
     const Cells *__restrict__ cells, float *__restrict__ depth_m, uint8_t *__restrict__ source, uint16_t *__restrict__ sigma,

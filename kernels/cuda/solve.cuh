@@ -51,7 +51,7 @@ __device__ __forceinline__ void load_samples(const Team &team, const Cells *cell
 }
 
 /* Extent and means of x, and the smallest scrambled key of each part of the picture. */
-__device__ __forceinline__ void publish_extent(const Team &team, const Samples &s)
+__device__ __forceinline__ void publish_extent(const Team &team, Shared *shared, const Samples &s)
 {
     float low = INFINITY, high = -INFINITY, sums[8] = {0.0f};
 #pragma unroll
@@ -71,10 +71,22 @@ __device__ __forceinline__ void publish_extent(const Team &team, const Samples &
         high = fmaxf(high, __shfl_xor_sync(0xFFFFFFFFu, high, offset));
     }
     if (threadIdx.x % 32 == 0) {
-        put(&team.mine->low[threadIdx.x / 32], low);
-        put(&team.mine->high[threadIdx.x / 32], high);
+        shared->scores[threadIdx.x / 32][0] = low;
+        shared->scores[threadIdx.x / 32][1] = high;
     }
-    publish_sums<8>(team, sums, 0);
+    publish_sums<8>(team, shared, sums, 0); /* which waits for all warps of this block */
+    if (threadIdx.x >= 32) return;
+    low = threadIdx.x < WARPS ? shared->scores[threadIdx.x][0] : INFINITY;
+    high = threadIdx.x < WARPS ? shared->scores[threadIdx.x][1] : -INFINITY;
+#pragma unroll
+    for (int offset = 16; offset > 0; offset /= 2) {
+        low = fminf(low, __shfl_xor_sync(0xFFFFFFFFu, low, offset));
+        high = fmaxf(high, __shfl_xor_sync(0xFFFFFFFFu, high, offset));
+    }
+    if (threadIdx.x == 0) {
+        put(&team.mine->low, low);
+        put(&team.mine->high, high);
+    }
 }
 
 /* By one warp. The origins are those of all blocks: near the means, and the same everywhere. */
@@ -82,9 +94,9 @@ __device__ __forceinline__ void collect_extent(const Team &team, Shared *shared)
 {
     collect_sums<8>(team, shared, 0);
     float low = INFINITY, high = -INFINITY;
-    for (int i = threadIdx.x; i < BLOCKS * WARPS; i += 32) {
-        low = fminf(low, take(&team.of(i / WARPS)->low[i % WARPS]));
-        high = fmaxf(high, take(&team.of(i / WARPS)->high[i % WARPS]));
+    if (threadIdx.x < BLOCKS) {
+        low = take(&team.of(threadIdx.x)->low);
+        high = take(&team.of(threadIdx.x)->high);
     }
 #pragma unroll
     for (int offset = 16; offset > 0; offset /= 2) {
@@ -120,20 +132,20 @@ __device__ __forceinline__ void collect_balance(const Team &team, Shared *shared
     if (threadIdx.x >= DEPTHD_BALANCE_BINS) return;
     uint32_t count = 0;
 #pragma unroll
-    for (int r = 0; r < BLOCKS; r++) count += take(&team.of(r)->balance[threadIdx.x]);
+    for (int r = 0; r < BLOCKS; r++) count += take(&team.of((r + team.rank) % BLOCKS)->balance[threadIdx.x]);
     const float floor = (float)DEPTHD_BALANCE_FLOOR * shared->count, mean = (float)shared->count / DEPTHD_BALANCE_BINS;
     shared->balance[threadIdx.x] = 1.0f / sqrtf(fmaxf((float)count, floor) / fmaxf(mean, 1e-6f));
 }
 
 /* By one warp: whether less than CUT_SHARE of what is remembered agrees with where the fit starts. */
-__device__ __forceinline__ bool scene_was_cut(const State *state, const Shared *shared, const Settings *p)
+__device__ __forceinline__ bool scene_was_cut(const State *state, const Shared *shared)
 {
     const int bin = threadIdx.x;
     const double weight = state->samples[0][bin];
     float2 shares = make_float2(0.0f, 0.0f);
     if (weight > 1e-3)
         shares = agreement_of(shared->slope, (float)(state->samples[1][bin] / weight - shared->x_origin),
-                              (float)(state->samples[2][bin] / weight), (float)weight, shared->end, p);
+                              (float)(state->samples[2][bin] / weight), (float)weight, shared);
 #pragma unroll
     for (int offset = 16; offset > 0; offset /= 2) {
         shares.x += __shfl_xor_sync(0xFFFFFFFFu, shares.x, offset);
@@ -158,16 +170,16 @@ __device__ __forceinline__ void recall(const Team &team, const State *state, con
 }
 
 /* The share of this frame's samples that agrees with a line; by all threads of all blocks. */
-__device__ __forceinline__ double agreeing_share(const Team &team, Shared *shared, const Settings *p, const Samples &s)
+__device__ __forceinline__ double agreeing_share(const Team &team, Shared *shared, const Samples &s)
 {
     float sums[8] = {0.0f};
 #pragma unroll
     for (int i = 0; i < ITEMS; i++) {
-        const float2 shares = agreement_of(shared->slope, s.x[i], s.rho[i], s.weight[i], shared->end, p);
+        const float2 shares = agreement_of(shared->slope, s.x[i], s.rho[i], s.weight[i], shared);
         sums[0] += shares.x;
         sums[1] += shares.y;
     }
-    publish_sums<8>(team, sums, 1);
+    publish_sums<8>(team, shared, sums, 1);
     team.wait_for_all();
     if (threadIdx.x < 32) collect_sums<8>(team, shared, 1);
     __syncthreads();
@@ -201,7 +213,7 @@ __device__ __forceinline__ bool find_start(const Team &team, Shared *shared, Scr
         scratch->chosen[i].z *= shared->balance[balance_bin(scratch->chosen[i].x, shared)];
     __syncthreads();
     const Slope earlier = slope_of(state->line, shared);
-    judge_hypotheses(team, shared, scratch->chosen, p, state->has_line ? &earlier : nullptr);
+    judge_hypotheses(team, shared, scratch->chosen, state->has_line ? &earlier : nullptr);
     team.wait_for_all();
     if (threadIdx.x < 32) {
         const int winner = best_of_all(team);
@@ -213,7 +225,7 @@ __device__ __forceinline__ bool find_start(const Team &team, Shared *shared, Scr
             if (winner <= DEPTHD_HYPOTHESES) {
                 const Slope best = winner == DEPTHD_HYPOTHESES ? earlier
                                                                : hypothesis(scratch->chosen, shared->chosen_count, winner,
-                                                                            shared->x_origin, p->mono_kind);
+                                                                            shared->x_origin, shared->mono_kind);
                 line.scale = best.scale;
                 line.shift = best.value - line.scale * shared->x_origin;
             }
@@ -221,7 +233,7 @@ __device__ __forceinline__ bool find_start(const Team &team, Shared *shared, Scr
             shared->slope = slope_of(line, shared);
         }
         __syncwarp();
-        const bool cut = shared->trials[0] <= DEPTHD_HYPOTHESES && scene_was_cut(state, shared, p);
+        const bool cut = shared->trials[0] <= DEPTHD_HYPOTHESES && scene_was_cut(state, shared);
         if (threadIdx.x == 0) shared->decision = cut;
     }
     __syncthreads();
@@ -296,6 +308,10 @@ extern "C" __global__ void CLUSTER_SIZE __launch_bounds__(THREADS) fusion_solve(
     const double end = DEPTHD_RANGE_END * __uint_as_float(state->largest);
     if (threadIdx.x == 0) {
         shared->end = (float)end;
+        shared->stereo_noise = (float)p->stereo_noise;
+        shared->inverse_minimum = (float)p->inverse_minimum;
+        shared->inverse_maximum = (float)p->inverse_maximum;
+        shared->mono_kind = p->mono_kind;
         shared->decision = 0;
         shared->chosen_count = 0;
         shared->noise = 0.0;
@@ -303,8 +319,8 @@ extern "C" __global__ void CLUSTER_SIZE __launch_bounds__(THREADS) fusion_solve(
     Samples s;
     load_samples(team, cells, p, (float)end, s);
     team.wait_for_all();
-    publish_extent(team, s);
-    team.wait_for_all();
+    publish_extent(team, shared, s);
+    team.wait_for_changes();
     if (threadIdx.x < 32) collect_extent(team, shared);
     __syncthreads();
 
@@ -316,7 +332,7 @@ extern "C" __global__ void CLUSTER_SIZE __launch_bounds__(THREADS) fusion_solve(
     int status = fresh ? FITTED : has_line ? HELD : UNFIT;
     if (status == HELD) {
         set_line(shared, state->line);
-        if (agreeing_share(team, shared, p, s) < p->minimum_inlier_share) status = UNFIT;
+        if (agreeing_share(team, shared, s) < p->minimum_inlier_share) status = UNFIT;
     }
     Line start = published;
     if (status == HELD) start = state->aligned;
