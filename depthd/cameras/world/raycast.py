@@ -14,6 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from depthd.cameras.world.compiled_code import can_be_kept
 from depthd.cameras.world.solids import Optics, Shape
 from depthd.cameras.world.textures import SIDE
 
