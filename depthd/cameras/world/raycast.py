@@ -40,7 +40,7 @@ CODES = 6
 # their meaning.
 _numba: Any = numba
 compiled = _numba.njit(
-    cache=True, nogil=True, error_model="numpy", fastmath={"contract", "arcp", "nsz"}, _nrt=False
+    cache=can_be_kept(), nogil=True, error_model="numpy", fastmath={"contract", "arcp", "nsz"}, _nrt=False
 )
 # Each array is seven machine words to a call, so functions that take many of them are folded into their
 # caller.
