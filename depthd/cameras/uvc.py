@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depthd.cameras.base import CameraLost, EndOfRecording
+from depthd.cameras.base import CameraLost
 from depthd.cameras.calibration import load_calibration
-from depthd.cameras.pacing import Pacing
 from depthd.cameras.rectify import Rectifier
+from depthd.cameras.video_file import VideoFile
 from depthd.config import Resolution, UvcCameraConfig
 from depthd.errors import UsageError
 from depthd.frame import Camera, StereoFrame
@@ -48,11 +48,10 @@ class UvcCamera:
 
     def __init__(self, config: UvcCameraConfig) -> None:
         self._config = config
-        self._is_file = Path(config.device).is_file()
         width, height = _wanted_size(config)
-        self._capture: _Live | _File
-        if self._is_file:
-            self._capture = _File(config)
+        self._capture: _Live | VideoFile
+        if Path(config.device).is_file():
+            self._capture = VideoFile(Path(config.device), config.real_time, config.loop, config.fps)
         else:
             self._capture = _Live(config, width, height)
         try:
@@ -120,46 +119,6 @@ class UvcCamera:
 
     def close(self) -> None:
         self._capture.close()
-
-
-class _File:
-    """A video file in place of the device, paced like it."""
-
-    def __init__(self, config: UvcCameraConfig) -> None:
-        self._config = config
-        self._video: Any = cv2.VideoCapture(config.device)
-        if not self._video.isOpened():
-            raise UsageError(
-                f"{config.device} is not a video that OpenCV can read", "give another camera.device"
-            )
-        self.size = _size(self._video)
-        fps = self._video.get(cv2.CAP_PROP_FPS) or float(config.fps or 30)
-        self.period_s = 1 / fps if config.real_time else 0.0
-        self._pacing = Pacing(self.period_s)
-        self._next = 0
-
-    def read(self) -> tuple[int, int, NDArray[np.uint8]]:
-        index, captured_ns = self._pacing.next_frame()
-        while self._next < index:
-            # Left out because nobody took it in time.
-            self._advance(self._video.grab)
-        self._advance(self._video.grab)
-        whole, picture = self._video.retrieve()
-        if not whole:
-            raise CameraLost(f"{self._config.device} has a frame that cannot be decoded", "record it again")
-        return index, captured_ns, picture
-
-    def _advance(self, grab: Any) -> None:
-        if not grab():
-            if not self._config.loop or self._next == 0:
-                raise EndOfRecording(f"{self._config.device} has ended")
-            self._video.set(cv2.CAP_PROP_POS_FRAMES, 0)
-            if not grab():
-                raise EndOfRecording(f"{self._config.device} cannot be played again")
-        self._next += 1
-
-    def close(self) -> None:
-        self._video.release()
 
 
 class _Live:
