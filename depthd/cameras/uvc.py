@@ -69,7 +69,7 @@ class UvcCamera:
             )
         eye = (width // 2 if stereo else width, height)
         self._rectifier = None
-        path = _calibration_path(self._config) if stereo else None
+        path = _calibration_path(self._config) if stereo and not self._config.raw else None
         if path is not None:
             unit = {"mm": 0.001, "m": 1.0}[self._config.calibration_unit]
             self._rectifier = Rectifier(load_calibration(path, *eye, unit))
@@ -77,11 +77,12 @@ class UvcCamera:
         else:
             focal = WEBCAM_FOCAL_PER_WIDTH * eye[0]
             self._camera = Camera(*eye, focal, focal, (eye[0] - 1) / 2, (eye[1] - 1) / 2, baseline_m=0.0)
-            log.warning("%s has no calibration: depth is relative, not in metres", self._config.device)
+            if not self._config.raw:
+                log.warning("%s has no calibration: depth is relative, not in metres", self._config.device)
         shape = (FRAMES_IN_FLIGHT, eye[1], eye[0], 3)
         self._left = np.zeros(shape, np.uint8)
-        self._right = np.zeros(shape, np.uint8) if self._rectifier else None
-        self._unknown = np.full((eye[1], eye[0]), np.nan, np.float32) if self._rectifier is None else None
+        self._right = np.zeros(shape, np.uint8) if self._rectifier or (stereo and self._config.raw) else None
+        self._unknown = np.full((eye[1], eye[0]), np.nan, np.float32) if self._right is None else None
         self._slot = 0
 
     @property
@@ -90,7 +91,7 @@ class UvcCamera:
 
     @property
     def description(self) -> str:
-        kind = "rectified" if self._rectifier else "relative only"
+        kind = "rectified" if self._rectifier else "raw" if self._config.raw else "relative only"
         return f"uvc {self._config.device} {self._camera.width}x{self._camera.height} {kind}"
 
     @property
@@ -107,6 +108,9 @@ class UvcCamera:
             self._rectifier.right(picture[:, self._camera.width :], right)
         else:
             np.copyto(left, picture[:, : self._camera.width])
+            if self._right is not None:
+                right = self._right[slot]
+                np.copyto(right, picture[:, self._camera.width :])
         return StereoFrame(
             index=index,
             captured_ns=captured_ns,
