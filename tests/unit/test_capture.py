@@ -1,4 +1,4 @@
-"""`depthd capture`: what is written plays again; slow disks drop frames and say so; full disks leave whole files."""
+"""`depthd capture`: what is written plays again; slow disks drop frames; full disks leave whole files."""
 
 from __future__ import annotations
 
