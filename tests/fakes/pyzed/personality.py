@@ -322,6 +322,7 @@ def _camera(sl: Any, new: bool, world: World) -> Any:
         # ---- life
         def open(self, py_init: Any = None) -> Any:
             init = _typed(py_init, sl.InitParameters)
+            world.refresh()
             if init.depth_minimum_distance > 3:
                 return error.INVALID_FUNCTION_PARAMETERS
             kind, value = init.fields.get("source", ("id", 0))
@@ -391,6 +392,7 @@ def _camera(sl: Any, new: bool, world: World) -> Any:
             _typed(py_runtime, sl.RuntimeParameters)
             if self._init is None:
                 return error.CAMERA_NOT_INITIALIZED
+            world.refresh()
             world.grabs += 1
             fault = world.faults.pop(world.grabs, None)
             if fault == "hang":
