@@ -85,7 +85,12 @@ def test_a_frame_becomes_valid_json(name: str) -> None:
         publish(publisher, 3)
         frame = reader.wait(timeout=5.0)
         told = json.loads(json.dumps(inspect.frame_as_dict(frame, time.monotonic_ns()), allow_nan=False))
-    assert (told["id"], told["camera_index"], told["fit"]["scale"], told["fit"]["status"]) == (1, 3, None, "UNFIT")
+    assert (told["id"], told["camera_index"], told["fit"]["scale"], told["fit"]["status"]) == (
+        1,
+        3,
+        None,
+        "UNFIT",
+    )
     assert told["pixels_per_source"]["MONO_NEAR"] == 3
     assert told["age_ms"] >= told["latency_ms"] >= 0.0
 
