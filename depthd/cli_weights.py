@@ -64,18 +64,25 @@ def verify(folder: Folder = None) -> None:
 @app.command()
 def add(
     file: Annotated[Path, typer.Argument(help="An .onnx file.")],
-    kind: Annotated[str, typer.Option(help="relative_inverse, metric_depth or relative_depth.")],
+    kind: Annotated[
+        str, typer.Option(help="relative_inverse, metric_depth or relative_depth; disparity of a stereo network.")
+    ],
     name: Annotated[str | None, typer.Option(help="Its name; default: the file's.")] = None,
     multiple: Annotated[int, typer.Option(help="Both sides of the input are multiples of this (px).")] = 14,
     short_side: Annotated[int, typer.Option(help="Short side of the input (px).")] = 518,
     licence: Annotated[str, typer.Option("--license", help="SPDX identifier of its licence.")] = "unknown",
+    inputs: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="LEFT RIGHT", help="Names of a stereo network's inputs."),
+    ] = None,
     folder: Folder = None,
 ) -> None:
     """Copy a network of your own into the weights folder, with a card."""
     from depthd import weights
 
-    card = weights.add(file, kind, folder, name, multiple, short_side, licence)
-    typer.echo(f"{card.title}: use it with mono.model={card.title}")
+    card = weights.add(file, kind, folder, name, multiple, short_side, licence, inputs)
+    key = "matcher.model" if card.right_input else "mono.model"
+    typer.echo(f"{card.title}: use it with {key}={card.title}")
 
 
 @app.command("export-onnx")

@@ -112,8 +112,13 @@ def add(
     multiple_px: int = 14,
     short_side_px: int = 518,
     licence: str = "unknown",
+    inputs: tuple[str, str] | None = None,
 ) -> ModelCard:
-    """Copies an .onnx file into the weights folder and writes a card for it into local.yaml."""
+    """Copies an .onnx file into the weights folder and writes a card for it into local.yaml.
+
+    inputs: the names of the left and the right one, of a stereo network (output kind disparity).
+    Raises UsageError.
+    """
     folder = folder or WEIGHTS_DIR
     if not file.is_file():
         raise UsageError(f"there is no file {file}", "give the .onnx file to add")
@@ -131,6 +136,7 @@ def add(
             "origin": f"added from {file.name}",
             "output_kind": output_kind,
             "size": {"multiple_px": multiple_px, "short_side_px": short_side_px},
+            **({"input": inputs[0], "right_input": inputs[1]} if inputs else {}),
         },
         remedy="see `depthd weights add --help`",
     )

@@ -19,10 +19,11 @@ from depthd.errors import DepthdError, UsageError
 from depthd.mono.checksum import checksum, verify_checksum
 from depthd.paths import WEIGHTS_DIR
 
-OutputKind = Literal["relative_inverse", "metric_depth", "relative_depth"]
+OutputKind = Literal["relative_inverse", "metric_depth", "relative_depth", "disparity"]
 """relative_inverse: larger is nearer, inverse depth up to scale and shift (Depth Anything V1 and V2, MiDaS).
 metric_depth: metres, larger is farther. relative_depth: depth up to scale, larger is farther
-(Depth Anything V3)."""
+(Depth Anything V3).
+disparity: pixels at the size of the network's input, larger is nearer; of stereo networks, see stereo.py."""
 
 Interpolation = Literal["area", "linear", "cubic"]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -74,6 +75,7 @@ class ModelCard(Section):
     origin: str = Field(description="Who made it, from what")
     limits: str = Field("", description="What it is known to do badly")
     input: str | None = Field(None, description="Name of the input; null: the first")
+    right_input: str | None = Field(None, description="Name of the second input, of a stereo network")
     views: bool = Field(False, description="The input has an axis of views: 1, views, 3, height, width")
     output: str | None = Field(None, description="Name of the output; null: the first")
     output_kind: OutputKind = Field(description="What the numbers mean")
@@ -82,6 +84,12 @@ class ModelCard(Section):
     std: PositivePerChannel = Field((0.229, 0.224, 0.225), description="Divided by, per channel, R G B")
     shrink: Interpolation = Field("area", description="Interpolation to a smaller size")
     enlarge: Interpolation = Field("cubic", description="Interpolation to a larger size")
+
+    @model_validator(mode="after")
+    def _has_a_right_eye_if_it_needs_one(self) -> Self:
+        if (self.output_kind == "disparity") != (self.right_input is not None):
+            raise ValueError("right_input belongs to output_kind disparity, and disparity needs right_input")
+        return self
 
 
 class Manifest(Section):

@@ -198,13 +198,14 @@ def run_once(model: Model, inputs: Sequence[Array], threads: int = 0) -> list[Ar
     DepthdError.
     """
     session = open_session(model, threads)
+    return [run_in(session, model, pixels) for pixels in inputs]
+
+
+def run_in(session: Any, model: Model, pixels: Array) -> Array:
+    """The model's map, float32 (h, w), for float32 (1, 3, height, width), in a session of it. Raises DepthdError."""
     input_name, _ = _input_of(session, model)
-    output_name = _output_of(session, model)
-    maps = []
-    for pixels in inputs:
-        output = _run(session, model, input_name, output_name, as_input(pixels, model.card))
-        maps.append(output.reshape(output.shape[-2:]))
-    return maps
+    output = _run(session, model, input_name, _output_of(session, model), as_input(pixels, model.card))
+    return output.reshape(output.shape[-2:])
 
 
 def as_input(pixels: Array, card: ModelCard) -> Array:

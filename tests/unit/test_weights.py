@@ -252,6 +252,15 @@ def test_a_wrong_output_kind_is_a_usage_error(tmp_path: Path) -> None:
         weights.add(mine, "disparity", tmp_path / "weights")
 
 
+def test_a_stereo_network_names_both_its_inputs(tmp_path: Path) -> None:
+    mine = tmp_path / "pair.onnx"
+    mine.write_bytes(CONTENT)
+    card = weights.add(mine, "disparity", tmp_path / "weights", inputs=("l", "r"))
+    assert (card.input, card.right_input) == ("l", "r")
+    with pytest.raises(UsageError, match="disparity needs right_input"):
+        weights.add(mine, "disparity", tmp_path / "others")
+
+
 def test_every_card_that_asks_for_nothing_is_free_and_every_other_says_why() -> None:
     free = {"Apache-2.0", "MIT"}
     for name, card in load_manifest().models.items():
