@@ -249,7 +249,7 @@ def test_a_wrong_output_kind_is_a_usage_error(tmp_path: Path) -> None:
     mine = tmp_path / "mine.onnx"
     mine.write_bytes(CONTENT)
     with pytest.raises(UsageError, match="output_kind: should be 'relative_inverse', 'metric_depth' or"):
-        weights.add(mine, "disparity", tmp_path / "weights")
+        weights.add(mine, "nearness", tmp_path / "weights")
 
 
 def test_a_stereo_network_names_both_its_inputs(tmp_path: Path) -> None:
