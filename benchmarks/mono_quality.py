@@ -2,10 +2,11 @@
 
     python benchmarks/mono_quality.py [--model NAME_OR_FILE]
 
-For each picture, 1/depth = scale * mono + shift is fitted by least squares over all pixels whose depth is known, and
-the mean of |depth - true| / true is printed. `square` squeezes the picture to 1:1 before the network and stretches the
-map back, with the same number of input pixels as `keep`, so that both cost the same. Pictures: Middlebury Motorcycle
-(true depth), a ZED 2i frame (the matcher's own depth, so only where a matcher works), and rendered rooms (true depth).
+For each picture, 1/depth = scale * mono + shift is fitted by least squares over all pixels whose depth is
+known, and the mean of |depth - true| / true is printed. `square` squeezes the picture to 1:1 before the
+network and stretches the map back, with the same number of input pixels as `keep`, so that both cost the
+same. Pictures: Middlebury Motorcycle (true depth), a ZED 2i frame (the matcher's own depth, so only where a
+matcher works), and rendered rooms (true depth).
 """
 
 from __future__ import annotations
@@ -44,13 +45,15 @@ class Known:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="depthd-small")
     model = find_model(parser.parse_args().model)
     pictures = [*motorcycle(), *zed(), *rooms()]
     session = open_session(model)
     names = list(dict.fromkeys(picture.name for picture in pictures))
-    print(f"{date.today()}, {model.name}, mean relative depth error in % after a least-squares fit in inverse depth\n")
+    print(f"{date.today()}, {model.name}, mean relative depth error in % after a fit in inverse depth\n")
     print(f"{'area':>9} {'aspect':>7} {'16:9 input':>11} " + " ".join(f"{name:>11}" for name in names))
     for area_px in AREAS_PX:
         for square in (False, True):

@@ -15,7 +15,9 @@ app = typer.Typer(help="List, fetch, check and add models.", no_args_is_help=Tru
 
 Folder = Annotated[
     Path | None,
-    typer.Option("--folder", envvar="DEPTHD_WEIGHTS", help="Weights folder; default: the one that comes with depthd."),
+    typer.Option(
+        "--folder", envvar="DEPTHD_WEIGHTS", help="Weights folder; default: the one that comes with depthd."
+    ),
 ]
 
 
@@ -65,7 +67,8 @@ def verify(folder: Folder = None) -> None:
 def add(
     file: Annotated[Path, typer.Argument(help="An .onnx file.")],
     kind: Annotated[
-        str, typer.Option(help="relative_inverse, metric_depth or relative_depth; disparity of a stereo network.")
+        str,
+        typer.Option(help="relative_inverse, metric_depth or relative_depth; disparity of a stereo network."),
     ],
     name: Annotated[str | None, typer.Option(help="Its name; default: the file's.")] = None,
     multiple: Annotated[int, typer.Option(help="Both sides of the input are multiples of this (px).")] = 14,
@@ -87,7 +90,9 @@ def add(
 
 @app.command("export-onnx")
 def export_onnx(
-    checkpoint: Annotated[Path, typer.Argument(metavar="HF_DIR", help="Folder of a transformers checkpoint.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="HF_DIR", help="Folder of a transformers checkpoint.")
+    ],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="ONNX file; default: HF_DIR.onnx.")] = None,
 ) -> None:
     """Turn a Depth Anything checkpoint of transformers into ONNX (needs depthd[export])."""

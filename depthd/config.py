@@ -23,9 +23,13 @@ ZedResolution = Literal["HD4K", "QHDPLUS", "HD2K", "HD1536", "HD1200", "HD1080",
 
 class VirtualCameraConfig(Section):
     kind: Literal["virtual"] = Field("virtual", description="A rendered room that needs no hardware")
-    resolution: Resolution = Field("VGA", description="Picture size: 2208x1242, 1920x1080, 1280x720 or 672x376 px")
+    resolution: Resolution = Field(
+        "VGA", description="Picture size: 2208x1242, 1920x1080, 1280x720 or 672x376 px"
+    )
     fps: PositiveFloat = Field(15.0, description="Frames per second")
-    seed: int = Field(0, description="Seed of the scene and of the sensor's noise; the same seed, the same pictures")
+    seed: int = Field(
+        0, description="Seed of the scene and of the sensor's noise; the same seed, the same pictures"
+    )
     scene: str = Field("room", description="Which scene is rendered")
     depth: Literal["matcher", "sensor"] = Field(
         "matcher",
@@ -159,8 +163,8 @@ CameraConfig = Annotated[
 class MatcherConfig(Section):
     model: str | None = Field(
         None,
-        description="A stereo network that matches instead (name or .onnx file, output_kind: disparity); null: the "
-        "block matcher, which the other keys are about",
+        description="A stereo network that matches instead (name or .onnx file, output_kind: disparity); "
+        "null: the block matcher, which the other keys are about",
     )
     maximum_disparity_px: PositiveInt | None = Field(
         None,
@@ -240,7 +244,9 @@ class FusionConfig(Section):
     memory_decay: Fraction = Field(
         0.9, description="weight that the samples of earlier frames keep from one frame to the next; 0 = none"
     )
-    alignment_decay: Fraction = Field(0.7, description="the same for the local alignment, which follows the picture")
+    alignment_decay: Fraction = Field(
+        0.7, description="the same for the local alignment, which follows the picture"
+    )
     minimum_inlier_share: Fraction = Field(
         0.4, description="a fit that fewer of the plausible samples agree with is refused"
     )
@@ -283,7 +289,9 @@ class RealtimeConfig(Section):
         (), description="CPUs that the daemon may use, for example [2, 3]; empty: all"
     )
     lock_memory: bool = Field(False, description="Keep all memory from being swapped out (mlockall)")
-    freeze_garbage: bool = Field(True, description="After warm-up, spare the garbage collector what lives for ever")
+    freeze_garbage: bool = Field(
+        True, description="After warm-up, spare the garbage collector what lives for ever"
+    )
 
 
 class MetricsConfig(Section):
@@ -293,7 +301,9 @@ class MetricsConfig(Section):
 
 
 class ServiceConfig(Section):
-    statistics_period_s: PositiveFloat = Field(5.0, description="Seconds between two lines of statistics in the log")
+    statistics_period_s: PositiveFloat = Field(
+        5.0, description="Seconds between two lines of statistics in the log"
+    )
     camera_limit_s: PositiveFloat = Field(
         30.0, description="Opening the camera may take this long (s) before the process is ended"
     )
@@ -316,7 +326,9 @@ class Config(Section):
     )
     mono: MonoConfig = Field(MonoConfig(), description="The monocular depth network")
     fusion: FusionConfig = Field(FusionConfig(), description="Fitting mono to stereo and merging the two")
-    shared_memory: SharedMemoryConfig = Field(SharedMemoryConfig(), description="Where the result is published")
+    shared_memory: SharedMemoryConfig = Field(
+        SharedMemoryConfig(), description="Where the result is published"
+    )
     realtime: RealtimeConfig = Field(RealtimeConfig(), description="Priority over other processes")
     metrics: MetricsConfig = Field(MetricsConfig(), description="Numbers for Prometheus")
     service: ServiceConfig = Field(

@@ -21,13 +21,15 @@ LEAST_DISPARITY_PX = 0.5
 class StereoNetwork:
     """Depth of rectified pairs of one camera, as cameras.matcher.StereoMatcher gives it.
 
-    Depth classes: NaN where the match lies outside the right picture (the left-only band) or the network gives no
-    finite value; +inf where the disparity (with doffs) is under LEAST_DISPARITY_PX. A network sees everything in
-    between, so nothing is called too near. Raises DepthdError for a network that does not take two pictures and give
-    one map.
+    Depth classes: NaN where the match lies outside the right picture (the left-only band) or the network
+    gives no finite value; +inf where the disparity (with doffs) is under LEAST_DISPARITY_PX. A network sees
+    everything in between, so nothing is called too near. Raises DepthdError for a network that does not take
+    two pictures and give one map.
     """
 
-    def __init__(self, model: Model, camera: Camera, threads: int = 2, short_side_px: int | None = None) -> None:
+    def __init__(
+        self, model: Model, camera: Camera, threads: int = 2, short_side_px: int | None = None
+    ) -> None:
         card = model.card
         if card.output_kind != "disparity" or card.right_input is None:
             raise DepthdError(
@@ -52,7 +54,8 @@ class StereoNetwork:
         self._depth_m = np.empty((camera.height, camera.width), np.float32)
 
     def depth_m(self, left_bgr: Array, right_bgr: Array) -> Array:
-        """uint8 (height, width, 3) twice -> float32 (height, width), metres; the next call writes it again."""
+        """uint8 (height, width, 3) twice -> float32 (height, width), metres; the next call writes it again.
+        """
         found = self._run(self._eyes[0].run(left_bgr), self._eyes[1].run(right_bgr))
         size = (self._camera.width, self._camera.height)
         # The nearest value: between a near and a far surface nothing may arise that is on neither.
@@ -62,9 +65,13 @@ class StereoNetwork:
 
     def _run(self, left: Array, right: Array) -> Array:
         try:
-            (output,) = self._session.run([self._output_name], dict(zip(self._names, (left, right), strict=True)))
+            (output,) = self._session.run(
+                [self._output_name], dict(zip(self._names, (left, right), strict=True))
+            )
         except Exception as error:  # ONNX Runtime raises a class per error code, all directly below Exception
-            raise DepthdError(f"{self._model.name} fails: {one_line(error)}", "choose another model") from None
+            raise DepthdError(
+                f"{self._model.name} fails: {one_line(error)}", "choose another model"
+            ) from None
         if output.ndim < 2 or math.prod(output.shape[:-2]) != 1 or output.dtype != np.float32:
             raise DepthdError(
                 f"output {self._output_name} of {self._model.path} is {output.dtype} {tuple(output.shape)}",
@@ -74,7 +81,7 @@ class StereoNetwork:
 
 
 def depth_of(disparity_px: Array, camera: Camera, out: Array) -> Array:
-    """float32 (height, width) disparities at the camera's size -> metres in `out`, with the classes of StereoNetwork.
+    """float32 (height, width) disparities at the camera's size -> metres, with StereoNetwork's hole classes.
 
     depth = fx * baseline / (disparity + doffs).
     """

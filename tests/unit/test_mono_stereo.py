@@ -91,7 +91,8 @@ def test_a_stereo_network_measures_a_rendered_room(network: Model, room) -> None
     depth_m = StereoNetwork(network, camera, short_side_px=378).depth_m(left, right)
     assert depth_m.shape == (camera.height, camera.width)
     measured = np.isfinite(depth_m) & np.isfinite(true_m)
-    # Matched like this, plain walls and occlusions are wrong; textured surfaces, more than half of the room, are right.
+    # Matched like this, plain walls and occlusions are wrong; textured surfaces, more than half of the room,
+    # are right.
     assert np.median(np.abs(depth_m[measured] / true_m[measured] - 1)) < 0.05
 
 
@@ -124,7 +125,9 @@ def test_the_configured_matcher_is_opened(network: Model, room, monkeypatch) -> 
 
 
 def test_a_mono_network_is_no_matcher(room) -> None:
-    with pytest.raises(DepthdError, match="depthd-small is no stereo network: its output is relative_inverse"):
+    with pytest.raises(
+        DepthdError, match="depthd-small is no stereo network: its output is relative_inverse"
+    ):
         StereoNetwork(find_model("depthd-small"), room[0])
 
 
