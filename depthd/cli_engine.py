@@ -81,7 +81,7 @@ def list_command(folder: Folder = None) -> None:
     """Show every engine, and why one cannot be used here."""
     table = Table(box=None, pad_edge=False)
     for title in ("model", "size", "precision", "runtime", "MB", "off by", "usable"):
-        table.add_column(title, no_wrap=title != "usable")
+        table.add_column(title, no_wrap=title in ("model", "size"), overflow="fold")
     for engine, why_not in engines.list_engines(_tensorrt_or_none(), folder):
         key = engine.key
         table.add_row(

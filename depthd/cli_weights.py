@@ -27,12 +27,14 @@ def list_command(folder: Folder = None) -> None:
     from depthd import weights
 
     table = Table(box=None, pad_edge=False)
-    for title in ("model", "state", "output", "licence", "what"):
-        table.add_column(title, no_wrap=title == "model")
+    for title in ("model", "state", "output", "licence"):
+        table.add_column(title, no_wrap=title != "licence", overflow="fold")
     for model in weights.list_models(folder):
         card = model.card
-        table.add_row(model.name, model.state, card.output_kind, card.licence, card.title)
+        licence = f"{card.licence} *" if card.ask_licence else card.licence
+        table.add_row(model.name, model.state, card.output_kind, licence)
     Console().print(table)
+    typer.echo("* fetched only with --accept-license")
 
 
 @app.command()

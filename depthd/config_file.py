@@ -118,7 +118,7 @@ def _listed(lines: list[str]) -> str:
     """One error is one line; several stand below a heading."""
     if len(lines) == 1:
         return lines[0]
-    return f"{len(lines)} keys are wrong:\n  " + "\n  ".join(lines) + "\n"
+    return f"{len(lines)} keys are wrong:\n  " + "\n  ".join(lines)
 
 
 def _read_file(path: Path) -> _Source:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
@@ -222,8 +223,11 @@ def as_input(pixels: Array, card: ModelCard) -> Array:
 
 
 def one_line(error: Exception) -> str:
-    """ONNX Runtime's messages span lines and name its source files; the beginning says what is wrong."""
-    return " ".join(str(error).split())[:200]
+    """ONNX Runtime's messages begin with codes, span lines and end in its source files; the middle says what
+    is wrong.
+    """
+    text = " ".join(str(error).split())
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)[:200]
 
 
 def _run(session: Any, model: Model, input_name: str, output_name: str, pixels: Array) -> Array:
