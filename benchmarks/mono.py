@@ -29,12 +29,15 @@ import onnxruntime
 import vit_dpt
 
 from depthd.mono import half
+from depthd.mono.attention import fuse_attention
 from depthd.mono.model import Model, default_card, find_model, input_size
 from depthd.mono.onnx import OnnxEngine, open_session
 
 PICTURE = (720, 1280)
-# fp16: as for TensorRT; fp16n: normalisations in float16 too, which ONNX Runtime sums up in float32 itself.
-PRECISIONS = {"fp32": None, "fp16": half.ALWAYS_FLOAT32, "fp16n": (*half.REDUCING, *half.SAMPLING)}
+# fp16: as for TensorRT; fp16a: as fp16n, with each attention one operator (depthd/mono/attention.py); fp16n:
+# normalisations in float16 too, which ONNX Runtime sums up in float32 itself.
+IN_ONNX_RUNTIME = (*half.REDUCING, *half.SAMPLING)
+PRECISIONS = {"fp32": None, "fp16": half.ALWAYS_FLOAT32, "fp16n": IN_ONNX_RUNTIME, "fp16a": IN_ONNX_RUNTIME}
 SIZES_PX = (308, 364, 406, 518)
 
 
@@ -134,12 +137,15 @@ def on_cuda(
 
     picture = cupy.asarray(random_picture())
     runs = arguments.runs or 300
-    fixed = with_fixed_size(model, size, folder / "fixed.onnx")
+    fixed = {
+        attention: with_fixed_size(model, size, folder / f"fixed-{attention}.onnx", attention)
+        for attention in (False, True)
+    }
     expected = None
     for precision, in_float32 in PRECISIONS.items():
-        prepared = fixed
+        prepared = fixed[precision == "fp16a"]
         if in_float32 is not None:
-            half.to_half(fixed.path, folder / "half.onnx", in_float32=in_float32)
+            half.to_half(prepared.path, folder / "half.onnx", in_float32=in_float32)
             prepared = Model(model.name, model.card, folder / "half.onnx")
         for cuda_graph in (False, True):
             provider = "cuda" + ("+graph" if cuda_graph else "")
@@ -171,11 +177,13 @@ def on_cuda(
             )
 
 
-def with_fixed_size(model: Model, size: tuple[int, int], out: Path) -> Model:
+def with_fixed_size(model: Model, size: tuple[int, int], out: Path, attention: bool = False) -> Model:
     """A copy whose input has this size, so that everything that follows from it is computed when it is
     loaded.
     """
     proto = onnx.load(str(model.path))
+    if attention:
+        print(f"  {fuse_attention(proto)} attentions became one operator each", file=sys.stderr)
     dimensions = proto.graph.input[0].type.tensor_type.shape.dim
     for dimension, value in zip(dimensions, (1, 3, *size), strict=True):
         dimension.dim_value = value
