@@ -63,6 +63,7 @@ class Daemon:
                 self._pipeline = build_pipeline(self.config, self._open_camera, self._phases)
             at_end.callback(self._stop_pipeline)
             self._phases.guard(self._pipeline.publisher.header_address)
+            self._pipeline.publisher.set_state(CameraState.RUNNING)
             log.info("%s -> shared memory %s", self._pipeline.camera.description, self.config.name)
             self._loop(frame_limit)
 
