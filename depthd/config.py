@@ -18,17 +18,14 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Plane = Literal["left", "stereo_depth", "mono", "xyz"]
 """What a slot can carry beside depth, source and sigma, which are always there."""
 Resolution = Literal["HD2K", "HD1080", "HD720", "VGA"]
+ZedResolution = Literal["HD4K", "QHDPLUS", "HD2K", "HD1536", "HD1200", "HD1080", "HD720", "SVGA", "VGA"]
 
 
 class VirtualCameraConfig(Section):
     kind: Literal["virtual"] = Field("virtual", description="A rendered room that needs no hardware")
-    resolution: Resolution = Field(
-        "VGA", description="Picture size: 2208x1242, 1920x1080, 1280x720 or 672x376 px"
-    )
+    resolution: Resolution = Field("VGA", description="Picture size: 2208x1242, 1920x1080, 1280x720 or 672x376 px")
     fps: PositiveFloat = Field(15.0, description="Frames per second")
-    seed: int = Field(
-        0, description="Seed of the scene and of the sensor's noise; the same seed, the same pictures"
-    )
+    seed: int = Field(0, description="Seed of the scene and of the sensor's noise; the same seed, the same pictures")
     scene: str = Field("room", description="Which scene is rendered")
     depth: Literal["matcher", "sensor"] = Field(
         "matcher",
@@ -58,7 +55,105 @@ class RecordingCameraConfig(Section):
     )
 
 
-CameraConfig = Annotated[VirtualCameraConfig | RecordingCameraConfig, Field(discriminator="kind")]
+class ZedCameraConfig(Section):
+    kind: Literal["zed"] = Field("zed", description="A Stereolabs ZED through its SDK (pyzed)")
+    serial: int | None = Field(
+        None, description="Serial number; null: by index. At most one of serial, index, svo and stream"
+    )
+    index: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Number of the camera among those attached; null: the first one found"
+    )
+    svo: Path | None = Field(None, description="Play this SVO file instead of a camera")
+    stream: str | None = Field(None, description="Take the stream of another computer, `ip:port`")
+    resolution: ZedResolution = Field(
+        "HD720", description="Of a live camera; the ZED 2 family has HD2K to VGA, the ZED X HD1200 to SVGA"
+    )
+    fps: Annotated[int, Field(ge=0, le=120)] = Field(
+        30, description="Frames per second of a live camera; 0: the fastest of the resolution"
+    )
+    depth_mode: Literal["PERFORMANCE", "QUALITY", "ULTRA", "NEURAL_LIGHT", "NEURAL", "NEURAL_PLUS"] = Field(
+        "NEURAL", description="How the SDK matches; NEURAL_LIGHT needs SDK 5, NEURAL_PLUS SDK 4.1"
+    )
+    minimum_depth_m: Annotated[float, Field(gt=0, le=3)] = Field(
+        0.3, description="The SDK looks no nearer (m); nearer limits cost GPU memory"
+    )
+    maximum_depth_m: PositiveFloat = Field(20.0, description="The SDK looks no farther (m)")
+    confidence_threshold: Annotated[int, Field(ge=0, le=100)] = Field(
+        95, description="Depth less sure than this is left out; the SDK counts 1 as sure, 100 as unsure"
+    )
+    texture_confidence_threshold: Annotated[int, Field(ge=0, le=100)] = Field(
+        100, description="Leaves out depth on surfaces with little texture; 100: nothing is left out"
+    )
+    fill: bool = Field(
+        False,
+        description="Let the SDK invent depth in its holes; depthd could not tell it from measured depth",
+    )
+    stabilization: Annotated[int, Field(ge=0, le=100)] = Field(
+        0, description="Smoothing over time in the SDK; above 0 it also tracks its position"
+    )
+    self_calibration: bool = Field(True, description="Let the SDK refine the calibration at every opening")
+    image_enhancement: bool = Field(True, description="Let the SDK enhance the picture's contrast and colour")
+    exposure_percent: Annotated[int, Field(ge=0, le=100)] | None = Field(
+        None, description="Of the frame's time; null: automatic"
+    )
+    gain_percent: Annotated[int, Field(ge=0, le=100)] | None = Field(None, description="null: automatic")
+    gpu: Annotated[int, Field(ge=-1)] = Field(-1, description="CUDA device of the SDK; -1: the SDK chooses")
+    memory: Literal["cpu", "gpu"] = Field(
+        "cpu", description="Where pictures and depth are handed out; `gpu` needs SDK 5 and CuPy"
+    )
+    right: bool = Field(False, description="Also fetch the right picture, which only recordings need")
+    confidence: bool = Field(False, description="Also fetch the SDK's confidence in each pixel's depth")
+    open_timeout_s: PositiveFloat = Field(5.0, description="The SDK looks this long for the camera (s)")
+    real_time: bool = Field(
+        True, description="SVO: play at the recorded pace, dropping frames, or every frame"
+    )
+    loop: bool = Field(False, description="SVO: start again at the end instead of stopping")
+    start_frame: Annotated[int, Field(ge=0)] = Field(0, description="SVO: begin at this frame")
+
+
+class UvcCameraConfig(Section):
+    kind: Literal["uvc"] = Field("uvc", description="A USB camera without an SDK: ZED, side by side, webcam")
+    device: str = Field(
+        "/dev/video0", description="Device, its number, or a video file recorded from such a device"
+    )
+    layout: Literal["side_by_side", "mono"] = Field(
+        "side_by_side",
+        description="`side_by_side`: left half, left eye; `mono`: a webcam, relative depth only",
+    )
+    resolution: Resolution = Field(
+        "HD720", description="A ZED's mode: 4416x1242, 3840x1080, 2560x720 or 1344x376 px for both eyes"
+    )
+    width: PositiveInt | None = Field(
+        None, description="Of the whole picture (px), with `height`, for cameras other than a ZED"
+    )
+    height: PositiveInt | None = Field(None, description="Of the picture (px), with `width`")
+    fps: Annotated[int, Field(ge=0, le=240)] = Field(
+        0, description="Frames per second; 0: the camera's choice"
+    )
+    pixel_format: Annotated[str, Field(pattern=r"^[A-Z0-9]{4}$")] = Field(
+        "YUYV", description="V4L2 format; a ZED gives YUYV, many other cameras are faster with MJPG"
+    )
+    calibration: Path | None = Field(
+        None,
+        description="A ZED's SN<serial>.conf, or an OpenCV YAML with Size, K_LEFT, K_RIGHT, D_LEFT, D_RIGHT, "
+        "R and T; null: looked for in settings_dir, and without any, depth is relative",
+    )
+    calibration_unit: Literal["mm", "m"] = Field("mm", description="Unit of T in an OpenCV calibration")
+    serial: PositiveInt | None = Field(None, description="Chooses SN<serial>.conf in settings_dir")
+    settings_dir: Path = Field(
+        Path("/usr/local/zed/settings"), description="Where the ZED tools keep calibrations"
+    )
+    frame_timeout_s: PositiveFloat = Field(
+        2.0, description="Without a frame for so long (s), the camera is lost"
+    )
+    real_time: bool = Field(True, description="Video file: play at its pace, dropping frames, or every frame")
+    loop: bool = Field(False, description="Video file: start again at the end instead of stopping")
+
+
+CameraConfig = Annotated[
+    VirtualCameraConfig | RecordingCameraConfig | ZedCameraConfig | UvcCameraConfig,
+    Field(discriminator="kind"),
+]
 
 
 class MatcherConfig(Section):
@@ -120,7 +215,7 @@ class MonoConfig(Section):
 
 class FusionConfig(Section):
     backend: Literal["cpu", "reference"] = Field(
-        "cpu", description="cpu = C extension on all cores; reference = the readable NumPy specification, slow"
+        "cpu", description="cpu = C on all cores; reference = the readable NumPy specification, slow"
     )
     threads: Annotated[int, Field(ge=0)] = Field(0, description="threads of the cpu backend; 0 = all cores")
     prefer: Literal["nearer", "stereo", "mono"] = Field(
@@ -128,8 +223,8 @@ class FusionConfig(Section):
     )
     minimum_depth_m: PositiveFloat = Field(0.1, description="no published depth is smaller, m")
     maximum_depth_m: PositiveFloat = Field(40.0, description="no published depth of mono is larger, m")
-    stereo_minimum_depth_m: PositiveFloat = Field(0.1, description="nearer stereo values count as too near, m")
-    stereo_maximum_depth_m: PositiveFloat = Field(40.0, description="farther stereo values count as too far, m")
+    stereo_minimum_depth_m: PositiveFloat = Field(0.1, description="nearer stereo is too near, m")
+    stereo_maximum_depth_m: PositiveFloat = Field(40.0, description="farther stereo is too far, m")
     stereo_noise_px: PositiveFloat = Field(0.5, description="standard deviation of stereo disparity, px")
     gate_sigmas: PositiveFloat = Field(
         3.0, description="stereo is overruled when it differs from fitted mono by more standard deviations"
@@ -140,9 +235,7 @@ class FusionConfig(Section):
     memory_decay: Fraction = Field(
         0.9, description="weight that the samples of earlier frames keep from one frame to the next; 0 = none"
     )
-    alignment_decay: Fraction = Field(
-        0.7, description="the same for the local alignment, which follows the picture"
-    )
+    alignment_decay: Fraction = Field(0.7, description="the same for the local alignment, which follows the picture")
     minimum_inlier_share: Fraction = Field(
         0.4, description="a fit that fewer of the plausible samples agree with is refused"
     )
@@ -185,9 +278,7 @@ class RealtimeConfig(Section):
         (), description="CPUs that the daemon may use, for example [2, 3]; empty: all"
     )
     lock_memory: bool = Field(False, description="Keep all memory from being swapped out (mlockall)")
-    freeze_garbage: bool = Field(
-        True, description="After warm-up, spare the garbage collector what lives for ever"
-    )
+    freeze_garbage: bool = Field(True, description="After warm-up, spare the garbage collector what lives for ever")
 
 
 class MetricsConfig(Section):
@@ -197,9 +288,7 @@ class MetricsConfig(Section):
 
 
 class ServiceConfig(Section):
-    statistics_period_s: PositiveFloat = Field(
-        5.0, description="Seconds between two lines of statistics in the log"
-    )
+    statistics_period_s: PositiveFloat = Field(5.0, description="Seconds between two lines of statistics in the log")
     camera_limit_s: PositiveFloat = Field(
         30.0, description="Opening the camera may take this long (s) before the process is ended"
     )
@@ -222,9 +311,7 @@ class Config(Section):
     )
     mono: MonoConfig = Field(MonoConfig(), description="The monocular depth network")
     fusion: FusionConfig = Field(FusionConfig(), description="Fitting mono to stereo and merging the two")
-    shared_memory: SharedMemoryConfig = Field(
-        SharedMemoryConfig(), description="Where the result is published"
-    )
+    shared_memory: SharedMemoryConfig = Field(SharedMemoryConfig(), description="Where the result is published")
     realtime: RealtimeConfig = Field(RealtimeConfig(), description="Priority over other processes")
     metrics: MetricsConfig = Field(MetricsConfig(), description="Numbers for Prometheus")
     service: ServiceConfig = Field(

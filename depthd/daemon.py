@@ -60,6 +60,7 @@ class Daemon:
             self._reporter = at_end.enter_context(closing(Reporter(self.config, self._notifier)))
             at_end.enter_context(self._signals_handled())
             with self._interruptible():
+                log.info("starting: %s camera, model %s", self.config.camera.kind, self.config.mono.model)
                 self._pipeline = build_pipeline(self.config, self._open_camera, self._phases)
             at_end.callback(self._stop_pipeline)
             self._phases.guard(self._pipeline.publisher.header_address)

@@ -74,7 +74,7 @@ typedef struct DepthdPixel {
     unsigned char source;
 } DepthdPixel;
 
-/* Biweight, zero outside the unit interval. Beaton and Tukey, Technometrics 16 (1974). */
+/* Biweight, zero outside the unit interval. Beaton and Tukey, 1974. */
 DEPTHD_FUNCTION double depthd_tukey(double u)
 {
     const double inside = 1.0 - u * u;

@@ -102,10 +102,62 @@ static void end_sequence(uint64_t *sequence) {
     __atomic_store_n(sequence, __atomic_load_n(sequence, __ATOMIC_RELAXED) + 1, __ATOMIC_RELEASE);
 }
 
-static int wake_readers(depthd_header *header, int at_most) {
+static int wake_futex(uint32_t *word, int operation, int at_most) {
+    return (int)syscall(SYS_futex, word, operation, at_most, NULL, NULL, 0);
+}
+
+static void wake_readers(depthd_header *header) {
     /* Release: whoever waits for the word to change sees what changed before it. */
     __atomic_fetch_add(&header->wake, 1, __ATOMIC_RELEASE);
-    return (int)syscall(SYS_futex, &header->wake, FUTEX_WAKE, at_most, NULL, NULL, 0);
+    wake_futex(&header->wake, FUTEX_WAKE, INT_MAX);
+}
+
+/* Readers that the publishing thread wakes itself: they wait no longer than they have to. */
+enum { WOKEN_DIRECTLY = 2 };
+
+static void wake_readers_of_frame(depthd_writer *writer) {
+    if (writer->waker == NULL) {
+        wake_readers(writer->header);
+        return;
+    }
+    __atomic_fetch_add(&writer->header->wake, 1, __ATOMIC_RELEASE); /* as above */
+    if (wake_futex(&writer->header->wake, FUTEX_WAKE, WOKEN_DIRECTLY) < WOKEN_DIRECTLY) return;
+    /* Release: the thread that sees the request sees the changed word. */
+    __atomic_fetch_add(&writer->waker->posted, 1, __ATOMIC_RELEASE);
+    wake_futex(&writer->waker->posted, FUTEX_WAKE_PRIVATE, 1);
+}
+
+static void *wake_for_ever(void *argument) {
+    depthd_waker *waker = (depthd_waker *)argument;
+    uint32_t served = 0;
+    while (!__atomic_load_n(&waker->stop, __ATOMIC_ACQUIRE)) { /* acquire: with the release of the request */
+        uint32_t posted = __atomic_load_n(&waker->posted, __ATOMIC_ACQUIRE);
+        if (posted != served) {
+            served = posted;
+            wake_futex(waker->wake, FUTEX_WAKE, INT_MAX);
+        } else {
+            syscall(SYS_futex, &waker->posted, FUTEX_WAIT_PRIVATE, posted, NULL, NULL, 0);
+        }
+    }
+    return NULL;
+}
+
+int depthd_waker_start(depthd_waker *waker, depthd_writer *writer) {
+    memset(waker, 0, sizeof *waker);
+    waker->wake = &writer->header->wake;
+    waker->runs = pthread_create(&waker->thread, NULL, wake_for_ever, waker) == 0;
+    if (waker->runs) writer->waker = waker;
+    return waker->runs;
+}
+
+void depthd_waker_stop(depthd_waker *waker, depthd_writer *writer) {
+    if (!waker->runs) return;
+    writer->waker = NULL;
+    __atomic_store_n(&waker->stop, 1, __ATOMIC_RELEASE);
+    __atomic_fetch_add(&waker->posted, 1, __ATOMIC_RELEASE); /* release: whoever sees it sees `stop` */
+    wake_futex(&waker->posted, FUTEX_WAKE_PRIVATE, 1);
+    pthread_join(waker->thread, NULL);
+    waker->runs = 0;
 }
 
 void depthd_store_words(void *to, const void *from, size_t bytes) {
@@ -134,7 +186,7 @@ static void start_writer(depthd_writer *writer, depthd_header *header, uint64_t 
     writer->header = header;
     writer->slot = DEPTHD_NO_SLOT;
     writer->next_id = next_id;
-    writer->wake_at_most = INT_MAX;
+    writer->waker = NULL;
     depthd_writer_set_state(writer, DEPTHD_CAMERA_OPENING);
 }
 
@@ -184,7 +236,7 @@ uint32_t depthd_writer_begin(depthd_writer *writer) {
     return slot;
 }
 
-int depthd_writer_publish(depthd_writer *writer) {
+void depthd_writer_publish(depthd_writer *writer) {
     depthd_header *header = writer->header;
     depthd_slot_meta *meta = depthd_writer_meta(writer, writer->slot);
     const uint64_t id = writer->next_id++;
@@ -198,13 +250,13 @@ int depthd_writer_publish(depthd_writer *writer) {
     __atomic_store_n(&header->newest, writer->slot, __ATOMIC_RELEASE);
     __atomic_store_n(&header->published, id, __ATOMIC_RELAXED); /* a statistic: nothing hangs on its order */
     writer->slot = DEPTHD_NO_SLOT;
-    return wake_readers(header, writer->wake_at_most);
+    wake_readers_of_frame(writer);
 }
 
 void depthd_writer_set_state(depthd_writer *writer, uint32_t camera_state) {
     /* Relaxed: the change of `wake` after it is the release. */
     __atomic_store_n(&writer->header->camera_state, camera_state, __ATOMIC_RELAXED);
-    wake_readers(writer->header, INT_MAX);
+    wake_readers(writer->header);
 }
 
 void depthd_writer_count(uint64_t *counter, uint64_t more) {
@@ -215,7 +267,7 @@ void depthd_writer_count(uint64_t *counter, uint64_t more) {
 void depthd_retire(depthd_header *header) {
     /* Release: whoever sees the mark sees the last state. */
     __atomic_store_n(&header->retired, 1, __ATOMIC_RELEASE);
-    wake_readers(header, INT_MAX);
+    wake_readers(header);
 }
 
 void depthd_points_from_depth(const float *depth_m, float *xyz, const depthd_camera *camera) {

@@ -4,6 +4,8 @@
 
 #include "depthd.h"
 
+#include <pthread.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -37,12 +39,27 @@ typedef struct depthd_identity {
     char software[64];
 } depthd_identity;
 
+/* A thread that wakes the many, so that publishing costs the same with two readers and with two hundred. */
+typedef struct depthd_waker {
+    pthread_t thread;
+    uint32_t *wake;  /* the futex word that readers wait on */
+    uint32_t posted; /* atomic, futex: changes with every request */
+    uint32_t stop;   /* atomic */
+    int runs;
+} depthd_waker;
+
 typedef struct depthd_writer {
     depthd_header *header;
     uint32_t slot; /* being written, or DEPTHD_NO_SLOT */
     uint64_t next_id;
-    int wake_at_most; /* waiters woken by the publishing thread itself */
+    depthd_waker *waker; /* NULL: the publishing thread wakes everybody itself */
 } depthd_writer;
+
+/* Starts the thread and has the writer use it: 1, or 0 if there can be no thread. */
+int depthd_waker_start(depthd_waker *waker, depthd_writer *writer);
+
+/* Ends the thread; to be called before the mapping goes. */
+void depthd_waker_stop(depthd_waker *waker, depthd_writer *writer);
 
 /* Begins to write to a mapping of a new file: copies the planned header into it. */
 void depthd_writer_create(depthd_writer *writer, void *mapping, const depthd_header *planned,
@@ -54,8 +71,8 @@ void depthd_writer_adopt(depthd_writer *writer, void *mapping, const depthd_iden
 /* Takes the oldest slot and marks it as being written. A slot that was begun and not published is taken again. */
 uint32_t depthd_writer_begin(depthd_writer *writer);
 
-/* Stamps published_ns, makes the slot whole and newest, and wakes the readers. Returns how many were woken. */
-int depthd_writer_publish(depthd_writer *writer);
+/* Stamps published_ns, makes the slot whole and newest, and wakes the readers. */
+void depthd_writer_publish(depthd_writer *writer);
 
 void depthd_writer_set_state(depthd_writer *writer, uint32_t camera_state);
 

@@ -5,6 +5,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <new>
 #include <stdexcept>
@@ -189,16 +190,18 @@ class Writer {
         } else {
             depthd_writer_create(&writer_, base, &plan.header, &identity);
         }
+        depthd_waker_start(&waker_, &writer_); // without the thread, publishing wakes everybody itself
     }
     Writer(const Writer &) = delete;
     ~Writer() {
+        depthd_waker_stop(&waker_, &writer_);
         if (base_ != nullptr) munmap(base_, size_);
     }
 
     uint32_t begin() { return depthd_writer_begin(&writer_); }
-    int publish() {
+    void publish() {
         if (writer_.slot == DEPTHD_NO_SLOT) throw std::runtime_error("publish without begin");
-        return depthd_writer_publish(&writer_);
+        depthd_writer_publish(&writer_);
     }
     void set_state(uint32_t state) { depthd_writer_set_state(&writer_, state); }
     void count(uint64_t dropped, uint64_t deadline_misses, uint64_t reconnects) {
@@ -210,6 +213,7 @@ class Writer {
 
     // Lets go of the file, and so of the lock, while views stay safe to touch: they now show memory of nobody else.
     void detach() {
+        depthd_waker_stop(&waker_, &writer_);
         if (mmap(base_, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) ==
             MAP_FAILED) {
             throw_errno();
@@ -239,6 +243,7 @@ class Writer {
     }
 
     depthd_writer writer_;
+    depthd_waker waker_;
 };
 
 void points_from_depth(nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu> depth,
@@ -286,7 +291,7 @@ class Reader {
         depthd_frame frame;
         int error = depthd_acquire(&reader_, &frame);
         if (error != DEPTHD_OK) return nb::int_(error);
-        reader_.last_id = frame.meta.id;
+        reader_.last_id = std::max(reader_.last_id, frame.meta.id);
         return as_tuple(frame);
     }
 

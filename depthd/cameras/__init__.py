@@ -10,6 +10,14 @@ def open_camera(config: CameraConfig) -> CameraSource:
         from depthd.cameras.virtual import VirtualCamera
 
         return VirtualCamera(config)
+    if config.kind == "zed":
+        from depthd.cameras.zed import ZedCamera
+
+        return ZedCamera(config)
+    if config.kind == "uvc":
+        from depthd.cameras.uvc import UvcCamera
+
+        return UvcCamera(config)
     from depthd.cameras.recording import RecordingCamera
 
     return RecordingCamera(config)

@@ -15,19 +15,32 @@ class CpuFusion:
 
     def __init__(self, parameters: Parameters, threads: int = 0) -> None:
         self.parameters = parameters
-        # OpenMP reads this once, when it is loaded. Threads that spin while they wait starve the mono engine's.
+        # OpenMP reads this once, when it is loaded. Threads that spin while they wait starve the mono
+        # engine's.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        from depthd import _fusion
+        import depthd._fusion
 
-        self._fusion = _fusion.Fusion(parameters, threads)
+        self._fusion = depthd._fusion.Fusion(parameters, threads)
 
     def reset(self) -> None:
         self._fusion.reset()
 
     def fuse(self, stereo_depth_m: Array, mono: Array, out: FusedPlanes) -> FusionResult:
         check_planes(stereo_depth_m, mono, out, self.parameters)
-        line, pixels_per_source = self._fusion.fuse(
+        fit, pixels_per_source = self._fusion.fuse(
             stereo_depth_m, np.ascontiguousarray(mono), out.depth_m, out.source, out.sigma.view(np.uint16)
         )
-        *values, status = line
-        return FusionResult(Fit(*values, FitStatus(status)), pixels_per_source)
+        scale, shift, residual, inlier_share, pearson_r, sample_count, age_frames, status = fit
+        return FusionResult(
+            Fit(
+                scale=scale,
+                shift=shift,
+                residual=residual,
+                inlier_share=inlier_share,
+                pearson_r=pearson_r,
+                sample_count=sample_count,
+                age_frames=age_frames,
+                status=FitStatus(status),
+            ),
+            pixels_per_source,
+        )

@@ -1,4 +1,4 @@
-"""The numbers a fusion works with, derived once from configuration and camera. All inverse depths are in 1/m."""
+"""The numbers a fusion works with, derived once from configuration and camera. Inverse depths are in 1/m."""
 
 from __future__ import annotations
 
@@ -27,16 +27,19 @@ class MonoKind(IntEnum):
 MAXIMUM_CELLS = 16_384
 """Cells per frame. A cell is a square of pixels that gives at most one sample to the fit."""
 
-GRID_COLUMNS = 16
-"""Nodes of the alignment grid across the picture: its cells are as wide as the network's smooth distortions."""
+GRID_NODES = 12
+"""Steps of the alignment grid along the side of a square picture: as wide as a network's smooth distortions.
+"""
 
 GRID_LEVELS = 16
-"""Nodes of the alignment grid over the logarithm of inverse depth, so that a correction stops at depth edges."""
+"""Nodes of the alignment grid over the logarithm of inverse depth, so that a correction stops at depth edges.
+"""
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """Sizes in pixels or cells; inverse depths and noise in 1/m; everything named relative is a fraction."""
+    """Sizes in pixels, cells or grid nodes; grid_step in cells; inverse depths and noise in 1/m; everything
+    named relative is a fraction."""
 
     width: int
     height: int
@@ -45,6 +48,7 @@ class Parameters:
     rows: int
     grid_columns: int
     grid_rows: int
+    grid_step: float
     mono_kind: MonoKind
     stereo_noise: float
     stereo_inverse_minimum: float
@@ -63,14 +67,10 @@ class Parameters:
     maximum_age_frames: int
 
     @property
-    def grid_step(self) -> float:
-        """Cells between two nodes of the alignment grid."""
-        return self.columns / GRID_COLUMNS
-
-    @property
     def independent_share(self) -> float:
-        """How many independent samples one cell is worth: mono errors are alike within a node of the alignment grid."""
-        return 1.0 / max(1.0, self.grid_step**2)
+        """How many independent samples one cell is worth: mono errors are alike within a node of the
+        alignment grid."""
+        return 1.0 / self.grid_step**2
 
 
 CLAIM_FACTORS = {"nearer": (1.0, 2.0), "stereo": (2.0, 2.0), "mono": (1.0, 1.0)}
@@ -81,6 +81,7 @@ def make_parameters(config: FusionConfig, camera: Camera, mono_kind: MonoKind) -
     """The parameters of a fusion for this camera, its frames as large as the camera says."""
     cell_px = max(1, math.ceil(math.sqrt(camera.width * camera.height / MAXIMUM_CELLS)))
     columns, rows = -(-camera.width // cell_px), -(-camera.height // cell_px)
+    grid_step = max(1.0, math.sqrt(columns * rows) / GRID_NODES)
     far_claim_factor, near_claim_factor = CLAIM_FACTORS[config.prefer]
     return Parameters(
         width=camera.width,
@@ -88,8 +89,9 @@ def make_parameters(config: FusionConfig, camera: Camera, mono_kind: MonoKind) -
         cell_px=cell_px,
         columns=columns,
         rows=rows,
-        grid_columns=GRID_COLUMNS + 1,
-        grid_rows=int(rows / (columns / GRID_COLUMNS)) + 2,
+        grid_columns=int(columns / grid_step) + 2,
+        grid_rows=int(rows / grid_step) + 2,
+        grid_step=grid_step,
         mono_kind=mono_kind,
         stereo_noise=config.stereo_noise_px / camera.disparity_per_inverse_depth,
         stereo_inverse_minimum=1.0 / config.stereo_maximum_depth_m,

@@ -1,8 +1,9 @@
 """The fusion, told in plain NumPy and float64. This file is the specification of the C and CUDA code.
 
-A frame goes through: cells -> consensus -> fit -> align -> merge. Inverse depth is written rho (1/m), and x is mono turned so
-that inverse depth is linear in it: rho = scale * x + shift. A *cell* is a small square of pixels, the unit of the fit;
-the *grid* is a coarse lattice over the picture and over inverse depth, the unit of the local alignment.
+A frame goes through: cells -> consensus -> fit -> align -> merge. Inverse depth is written rho (1/m), and x
+is mono turned so that inverse depth is linear in it: rho = scale * x + shift. A *cell* is a small square of
+pixels, the unit of the fit; the *grid* is a coarse lattice over the picture and over inverse depth, the unit
+of the local alignment.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ HYPOTHESES = 512
 HYPOTHESIS_TOLERANCE = 0.08
 """Relative mono error within which a sample supports a hypothesis."""
 OUTLIER_COST = 0.35
-"""What a plausible sample that does not support a hypothesis costs it; a full supporter gives 1 - OUTLIER_COST."""
+"""What a plausible sample that does not support a hypothesis costs it; a full supporter gives 1 -
+OUTLIER_COST."""
 FIT_ITERATIONS = 8
 REFIT_ITERATIONS = 1
 ALIGNMENT_ROUNDS = 4
@@ -37,11 +39,13 @@ MONO_NOISE_START = 0.05
 MONO_NOISE_MINIMUM = 0.01
 MONO_NOISE_MAXIMUM = 0.15
 RANGE_END = 0.98
-"""Values within 2 % of the largest inverse depth measured may be the end of the sensor's range, not a distance."""
+"""Values within 2 % of the largest inverse depth measured may be the end of the sensor's range, not a
+distance."""
 MINIMUM_FILL = 0.25
 """Share of a cell's pixels that stereo must have measured."""
 NODE_PRIOR, COLUMN_PRIOR, WIDE_PRIOR = 0.2, 0.3, 0.02
-"""Weight, in cells, that pulls a grid node to its column, a column to its surroundings, and those to no correction."""
+"""Weight, in cells, that pulls a grid node to its column, a column to its surroundings, and those to no
+correction."""
 WIDE_PASSES = 4
 RIM_PRIOR = 0.1
 SIGMA_MINIMUM, SIGMA_MAXIMUM = 1e-4, 1e4
@@ -54,7 +58,8 @@ MEDIAN_OF_KEPT = 0.6745 * 0.95
 
 @dataclass
 class Cells:
-    """One value per cell, (rows, columns): share of measured pixels, mean and variance of stereo rho, mean x there, and mean x of all."""
+    """One value per cell, (rows, columns): share of measured pixels, mean and variance of stereo rho, mean x
+    there, and mean x of all."""
 
     fill: Array
     rho: Array
@@ -100,9 +105,11 @@ class Line:
 
 @dataclass
 class Memory:
-    """What a fusion remembers: binned inliers of earlier frames, the alignment's evidence, and the last good line.
+    """What a fusion remembers: binned inliers of earlier frames, the alignment's evidence, and the last good
+    line.
 
-    `line` holds over the whole picture and is what is published; `aligned` is the same after the alignment's turns.
+    `line` holds over the whole picture and is what is published; `aligned` is the same after the alignment's
+    turns.
     """
 
     samples: Array = field(default_factory=lambda: np.zeros((3, MEMORY_BINS)))
@@ -116,11 +123,12 @@ class Memory:
         self.samples, self.evidence = np.zeros((3, MEMORY_BINS)), np.zeros(1)
 
 
-# 1. Mask and sample -----------------------------------------------------------------------------------------------------
+# 1. Mask and sample -----------------------------------------------------------
 
 
 def mono_as_linear(mono: Array, kind: MonoKind) -> Array:
-    """float64 (h, w): a quantity in which inverse depth is linear. Depth-like outputs are inverted; non-positive ones are unknown."""
+    """float64 (h, w): a quantity in which inverse depth is linear. Depth-like outputs are inverted; non-
+    positive ones are unknown."""
     x = mono.astype(np.float64)
     x[~np.isfinite(x)] = np.nan
     if kind is MonoKind.RELATIVE_INVERSE:
@@ -173,7 +181,8 @@ def _cell_sums(values: Array, p: Parameters) -> Array:
 
 
 def sample_weights(cells: Cells, usable: Array, p: Parameters) -> Array:
-    """Weight of each cell: full and calm cells more, and crowded ranges of x less, so that a far wall does not outvote a near hand."""
+    """Weight of each cell: full and calm cells more, and crowded ranges of x less, so that a far wall does
+    not outvote a near hand."""
     weight = np.where(usable, cells.fill, 0.0) / (1.0 + cells.variance / (4.0 * p.stereo_noise**2))
     low, high = cells.x[usable].min(), cells.x[usable].max()
     span = max(high - low, 1e-12)
@@ -183,16 +192,17 @@ def sample_weights(cells: Cells, usable: Array, p: Parameters) -> Array:
     return weight / np.sqrt(crowding[bins])
 
 
-# 2. Consensus: where to start -------------------------------------------------------------------------------------------
+# 2. Consensus: where to start -------------------------------------------------
 
 
 def tukey(u: Array) -> Array:
-    """Biweight (1 - u²)² inside the unit interval, zero outside. Beaton and Tukey, Technometrics 16 (1974)."""
+    """Biweight (1 - u²)² inside the unit interval, zero outside. Beaton and Tukey, 1974."""
     return np.where(np.abs(u) < 1.0, (1.0 - u * u) ** 2, 0.0)
 
 
 def scramble(value: Array) -> Array:
-    """A bijection of 32-bit integers that looks random (the finaliser of MurmurHash3), so that sampling is deterministic."""
+    """A bijection of 32-bit integers that looks random (the finaliser of MurmurHash3), so that sampling is
+    deterministic."""
     value = value.astype(np.uint32)
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
         value = (value ^ (value >> np.uint32(shift))) * np.uint32(factor)
@@ -200,8 +210,8 @@ def scramble(value: Array) -> Array:
 
 
 def stratified(usable: Array) -> Array:
-    """Which of the usable cells, counted row by row, stand for their part of the picture: those with the smallest
-    scrambled index in it."""
+    """Which of the usable cells, counted row by row, stand for their part of the picture: those with the
+    smallest scrambled index in it."""
     rows, columns = usable.shape
     index = np.flatnonzero(usable)
     stratum = (index // columns) * STRATA // rows * STRATA + (index % columns) * STRATA // columns
@@ -213,8 +223,9 @@ def stratified(usable: Array) -> Array:
 def consensus(s: Samples, end: float, earlier: Line | None, p: Parameters) -> Line | None:
     """The best line through two samples, judged by all.
 
-    Where a hypothesis puts a sample nearer than stereo can measure (`end`), stereo cannot contradict it, and the sample
-    does not count. So wrong values that agree with each other beyond the range do not win by their number.
+    Where a hypothesis puts a sample nearer than stereo can measure (`end`), stereo cannot contradict it, and
+    the sample does not count. So wrong values that agree with each other beyond the range do not win by their
+    number.
     """
     if len(s.x) == 0:
         return None
@@ -241,13 +252,15 @@ def _hypotheses(s: Samples, p: Parameters) -> tuple[Array, Array]:
         return scale, s.rho[i] - scale * s.x[i]
 
 
-# 3. Fit -----------------------------------------------------------------------------------------------------------------
+# 3. Fit -----------------------------------------------------------------------
 
 
 def fit_line(own: Samples, earlier: Samples, end: float, start: Line, iterations: int, p: Parameters) -> Line:
-    """Iteratively reweighted least squares with Tukey's biweight; the scale of the residual is mono's relative noise.
+    """Iteratively reweighted least squares with Tukey's biweight; the scale of the residual is mono's
+    relative noise.
 
-    Samples of earlier frames pull the line where this frame shows nothing, but only its own samples say how good it is.
+    Samples of earlier frames pull the line where this frame shows nothing, but only its own samples say how
+    good it is.
     """
     both = Samples(*(np.concatenate(pair) for pair in zip(own, earlier, strict=True)))
     line = start
@@ -305,8 +318,8 @@ def relative_noise(rho: Array, predicted: Array, weight: Array, fallback: float)
 def _judged(s: Samples, end: float, line: Line, p: Parameters) -> Line:
     """Adds what tells a good line from a bad one.
 
-    How many plausible samples agree; the correlation of all plausible samples, which no choice of inliers can flatter;
-    that of the inliers; how many standard errors the scale is from zero; and the covariance.
+    How many plausible samples agree; the correlation of all plausible samples, which no choice of inliers can
+    flatter; that of the inliers; how many standard errors the scale is from zero; and the covariance.
     """
     inlier = _inlier_weight(s, end, line, p)
     plausible = np.where(line.at(s.x) < end, s.weight, 0.0)
@@ -349,7 +362,7 @@ def acceptable(line: Line, p: Parameters) -> bool:
     )
 
 
-# 4. Memory --------------------------------------------------------------------------------------------------------------
+# 4. Memory --------------------------------------------------------------------
 
 
 def remembered(memory: Memory) -> Samples:
@@ -381,19 +394,19 @@ def level(rho: Array, p: Parameters) -> Array:
 
 
 def octaves(value: Array) -> Array:
-    """Octaves above 1, linear within each octave. It grows like the binary logarithm and needs no such function: the exponent
-    and mantissa of a float, read as one number."""
+    """Octaves above 1, linear within each octave. It grows like the binary logarithm and needs no such
+    function: the exponent and mantissa of a float, read as one number."""
     mantissa, exponent = np.frexp(value)
     return exponent + 2.0 * mantissa - 2.0
 
 
-# 5. Align locally -------------------------------------------------------------------------------------------------------
+# 5. Align locally -------------------------------------------------------------
 
 
 @dataclass
 class Alignment:
-    """Per cell: the relative correction of the line's inverse depth, the part of it that only holds at a rim, the share of the
-    latter's evidence, and the relative one-sigma error of aligned mono."""
+    """Per cell: the relative correction of the line's inverse depth, the part of it that only holds at a rim,
+    the share of the latter's evidence, and the relative one-sigma error of aligned mono."""
 
     correction: Array
     rim: Array
@@ -407,9 +420,9 @@ def align(
 ) -> tuple[Alignment, Line]:
     """Spreads what trusted stereo says about the line's local error into the holes.
 
-    The error is collected on a bilateral grid (Chen, Paris and Durand, SIGGRAPH 2007) over the picture and over inverse
-    depth, so that it does not leak across depth edges, and shrinks to none far from evidence. Line and correction take
-    turns, since a distortion that grows across the picture also tilts the line.
+    The error is collected on a bilateral grid (Chen, Paris and Durand, SIGGRAPH 2007) over the picture and
+    over inverse depth, so that it does not leak across depth edges, and shrinks to none far from evidence.
+    Line and correction take turns, since a distortion that grows across the picture also tilts the line.
     """
     calm = np.where(usable, cells.fill, 0.0) / (1.0 + cells.variance / (4.0 * p.stereo_noise**2))
     correction, support, noise = np.zeros(cells.x.shape), np.zeros(cells.x.shape), line.noise
@@ -485,7 +498,8 @@ class GridPlace:
 
 
 def _smooth(evidence: Array) -> tuple[Array, Array]:
-    """Correction and support (0 to 1) of each node, from its own evidence, its column's, and the surroundings'."""
+    """Correction and support (0 to 1) of each node, from its own evidence, its column's, and the
+    surroundings'."""
     wide = _blur(evidence.sum(3), WIDE_PASSES)
     wide_correction = wide[0] / (wide[1] + WIDE_PRIOR)
     near = _blur(evidence, 1)
@@ -526,13 +540,14 @@ def _binomial(plane: Array) -> Array:
 def _relative_sigma(
     cells: Cells, line: Line, noise: float, global_noise: float, support: Array, p: Parameters
 ) -> Array:
-    """What is left where the alignment has support, plus the line's error where it has none, plus the line's own uncertainty."""
+    """What is left where the alignment has support, plus the line's error where it has none, plus the line's
+    own uncertainty."""
     rho = np.maximum(line.at(cells.x_all), p.inverse_minimum)
     line_variance = (line.value_variance + line.scale_variance * (cells.x_all - line.pivot) ** 2) / rho**2
     return np.sqrt(noise**2 + ((1.0 - support) * global_noise) ** 2 + line_variance)
 
 
-# 6. Judge stereo and merge ----------------------------------------------------------------------------------------------
+# 6. Judge stereo and merge ----------------------------------------------------
 
 
 def merge(
@@ -560,8 +575,11 @@ def merge(
     out.sigma[:] = np.clip(sigma, SIGMA_MINIMUM, SIGMA_MAXIMUM)
 
 
-def predict(x: Array, line: Line | None, alignment: Alignment | None, p: Parameters) -> tuple[Array, Array, Array]:
-    """Aligned mono as inverse depth, its relative sigma, and where it is bent to the rim of a hole. NaN without a fit."""
+def predict(
+    x: Array, line: Line | None, alignment: Alignment | None, p: Parameters
+) -> tuple[Array, Array, Array]:
+    """Aligned mono as inverse depth, its relative sigma, and where it is bent to the rim of a hole. NaN
+    without a fit."""
     if line is None or alignment is None:
         return np.full(x.shape, np.nan), np.full(x.shape, np.nan), np.zeros(x.shape, bool)
     correction = spread(alignment.correction + alignment.rim, p)
@@ -591,7 +609,7 @@ def contradicted(stereo_rho: Array, predicted: Array, alignment: Alignment | Non
     return (nearer_by < -p.far_claim_factor * gate) | (nearer_by > p.near_claim_factor * gate)
 
 
-# The six steps in their order -------------------------------------------------------------------------------------------
+# The six steps in their order -------------------------------------------------
 
 
 class ReferenceFusion:

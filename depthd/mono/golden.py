@@ -6,6 +6,7 @@ are stored beside the engine, and its own output is compared with them after the
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,18 +68,16 @@ def save_maps(path: Path, maps: list[Array]) -> None:
 
 def load_maps(path: Path) -> list[Array]:
     """Reads what `save_maps` wrote. Raises ValueError or OSError."""
-    with np.load(path, allow_pickle=False) as stored:
-        return [stored[name] for name in stored.files]
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return [stored[name] for name in stored.files]
+    except zipfile.BadZipFile as error:
+        raise ValueError(str(error)) from None
 
 
-def check(
-    infer: Callable[[Array], Array], inputs: list[Array], expected: list[Array], precision: str
-) -> GoldenResult:
+def check(infer: Callable[[Array], Array], inputs: list[Array], expected: list[Array], precision: str) -> GoldenResult:
     """Runs the engine on the golden inputs and compares. `infer` may reuse its output array."""
-    found = [
-        np.array(infer(one), np.float32).reshape(want.shape)
-        for one, want in zip(inputs, expected, strict=True)
-    ]
+    found = [np.array(infer(one), np.float32).reshape(want.shape) for one, want in zip(inputs, expected, strict=True)]
     return compare(found, expected, precision)
 
 

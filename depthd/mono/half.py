@@ -36,23 +36,27 @@ LEVELS = (0, 1, 2)
 """How much stays in float32, cheapest first; the build takes the first whose output is right."""
 
 
-def to_half(source: Path, out: Path, level: int = 0) -> None:
+def to_half(source: Path, out: Path, level: int = 0, in_float32: Sequence[str] = ALWAYS_FLOAT32) -> None:
     """Writes a mixed-precision copy of `source`; inputs and outputs stay float32.
+
+    in_float32: operators that stay so at every level. A runtime whose normalisations sum up in float32 whatever their
+    type is (ONNX Runtime on CUDA) can do with (*REDUCING, *SAMPLING).
 
     Raises DepthdError where the onnx package is absent or the conversion fails.
     """
     onnx, convert = _import_converter()
-    model = onnx.load(str(source))
-    _fold_stored_halves(model, onnx)
-    keep = [node.name for node in _named(model.graph.node) if _stays_float32(node, level)]
     try:
+        model = onnx.load(str(source))
+        _fold_stored_halves(model, onnx)
+        keep = [node.name for node in _named(model.graph.node) if _stays_float32(node, level)]
         converted = convert(
             model,
             keep_io_types=True,
-            op_block_list=list(ALWAYS_FLOAT32),
+            op_block_list=list(in_float32),
             node_block_list=keep,
             disable_shape_infer=False,
         )
+        _join_casts(converted.graph, onnx)
         _sort(converted.graph)
         onnx.save(converted, str(out))
     except OSError:
@@ -104,6 +108,31 @@ def _fold_stored_halves(model: Any, onnx: Any) -> None:
         stored.CopyFrom(onnx.numpy_helper.from_array(values, node.output[0]))
     del model.graph.node[:]
     model.graph.node.extend(kept)
+
+
+def _join_casts(graph: Any, onnx: Any) -> None:
+    """Takes out each detour float32 -> float16 -> float32 that the converter leaves between operators.
+
+    Through it the residual sums would overflow after all.
+    """
+
+    def is_cast(node: Any, to: int) -> bool:
+        return node.op_type == "Cast" and any(a.name == "to" and a.i == to for a in node.attribute)
+
+    narrowed = {n.output[0]: n.input[0] for n in graph.node if is_cast(n, onnx.TensorProto.FLOAT16)}
+    detours = {
+        n.output[0]: narrowed[n.input[0]]
+        for n in graph.node
+        if is_cast(n, onnx.TensorProto.FLOAT) and n.input[0] in narrowed
+    }
+    for node in graph.node:
+        node.input[:] = [detours.get(name, name) for name in node.input]
+    used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    kept = [node for node in graph.node if node.op_type != "Cast" or node.output[0] in used]
+    used = {name for node in kept for name in node.input} | {value.name for value in graph.output}
+    kept = [node for node in kept if node.op_type != "Cast" or node.output[0] in used]
+    del graph.node[:]
+    graph.node.extend(kept)
 
 
 def _sort(graph: Any) -> None:

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from depthd.errors import DepthdError
 from depthd.frame import Array
 from depthd.mono.model import Model, ModelCard, input_size
 from depthd.mono.preprocess import Preprocessor
+
+if TYPE_CHECKING:
+    from depthd.mono.onnx_cuda import DeviceBinding
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +45,12 @@ class OnnxEngine:
         short_side_px: int | None = None,
         providers: Sequence[Provider] = ("cpu",),
         square: bool = False,
+        cuda_graph: bool = False,
     ) -> None:
         self._model = model
         self._short_side_px = short_side_px
         self._square = square
-        self._session: Any = open_session(model, threads, providers)
+        self._session: Any = open_session(model, threads, providers, cuda_graph)
         self._input_name, self._input_shape = _input_of(self._session, model)
         self._output_name = _output_of(self._session, model)
         self._preprocessor: Preprocessor | None = None
@@ -54,6 +58,7 @@ class OnnxEngine:
         self._output: Array = np.empty(0, np.float32)
         self._map: Array = self._output
         self._finite = True
+        self._on_device: DeviceBinding | None = None
 
     @property
     def card(self) -> ModelCard:
@@ -69,6 +74,7 @@ class OnnxEngine:
         """Allocates for pictures of this size and runs once. Raises DepthdError where that gives no map."""
         out_height, out_width = self._network_size(height, width)
         self._preprocessor = Preprocessor(self.card, height, width, out_height, out_width)
+        self._on_device = None
         self._preprocessor.run(_test_picture(height, width))
         self._bind(self._warm_up())
         if not math.isfinite(float(self._map.sum())):
@@ -81,12 +87,34 @@ class OnnxEngine:
         """See MonoEngine. Values that are not finite are passed on, as unknown to the fusion, and logged."""
         if self._preprocessor is None:
             raise RuntimeError("prepare() comes before infer()")
+        if not isinstance(left_bgr, np.ndarray):
+            return self.on_device().run(left_bgr)
         self._preprocessor.run(left_bgr)
         self._session.run_with_iobinding(self._binding)
         self._note_finite(math.isfinite(float(self._map.sum())))
         return self._map
 
+    def on_device(self) -> DeviceBinding:
+        """Buffers in GPU memory, made when the first picture from there comes. Raises DepthdError without CuPy."""
+        if self._preprocessor is None:
+            raise RuntimeError("prepare() comes before infer()")
+        if self._on_device is None:
+            from depthd.mono.cuda_memory import CudaMemory
+            from depthd.mono.onnx_cuda import DeviceBinding
+
+            self._on_device = DeviceBinding(
+                self._session,
+                self.card,
+                (self._input_name, self._output_name),
+                self._preprocessor.buffer.shape[-2:],
+                self._output.shape,
+                self._preprocessor.picture_size,
+                CudaMemory(),
+            )
+        return self._on_device
+
     def close(self) -> None:
+        self._on_device = None
         self._binding = self._session = self._preprocessor = None
 
     def _network_size(self, height: int, width: int) -> tuple[int, int]:
@@ -116,9 +144,7 @@ class OnnxEngine:
         pixels = as_input(self._preprocessor.buffer, self.card)
         self._binding = self._session.io_binding()
         self._binding.bind_input(self._input_name, "cpu", 0, np.float32, pixels.shape, pixels.ctypes.data)
-        self._binding.bind_output(
-            self._output_name, "cpu", 0, np.float32, self._output.shape, self._output.ctypes.data
-        )
+        self._binding.bind_output(self._output_name, "cpu", 0, np.float32, self._output.shape, self._output.ctypes.data)
         self._session.run_with_iobinding(self._binding)
 
     def _note_finite(self, finite: bool) -> None:
@@ -138,8 +164,11 @@ def import_onnxruntime() -> ModuleType:
     return onnxruntime
 
 
-def open_session(model: Model, threads: int = 0, providers: Sequence[Provider] = ("cpu",)) -> Any:
-    """An InferenceSession. Raises DepthdError for a file that is no ONNX or cannot be run here."""
+def open_session(
+    model: Model, threads: int = 0, providers: Sequence[Provider] = ("cpu",), cuda_graph: bool = False
+) -> Any:
+    """An InferenceSession. cuda_graph: the CUDA provider captures the network and replays it, for device buffers only.
+    Raises DepthdError for a file that is no ONNX or cannot be run here."""
     runtime = import_onnxruntime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads or os.cpu_count() or 1
@@ -150,7 +179,10 @@ def open_session(model: Model, threads: int = 0, providers: Sequence[Provider] =
     here = runtime.get_available_providers()
     wanted = [_PROVIDER_NAMES[p] for p in dict.fromkeys((*providers, "cpu")) if _PROVIDER_NAMES[p] in here]
     try:
-        session = runtime.InferenceSession(str(model.path), options, providers=wanted)
+        # TF32 off: half precision is asked for by the model's own types, and float32 means float32.
+        cuda = {"use_tf32": "0", "enable_cuda_graph": str(int(cuda_graph))}
+        chosen = [(name, cuda if name == _PROVIDER_NAMES["cuda"] else {}) for name in wanted]
+        session = runtime.InferenceSession(str(model.path), options, providers=chosen)
     except Exception as error:  # ONNX Runtime raises a class per error code, all directly below Exception
         raise DepthdError(
             f"{model.path} is no model for ONNX Runtime {runtime.__version__}: {one_line(error)}",
@@ -215,9 +247,7 @@ def _input_of(session: Any, model: Model) -> tuple[str, list[Any]]:
     if len(inputs) != 1 or found.type != "tensor(float)" or not channels_fit:
         every = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs.values())
         axes = "pictures, views, 3, height, width" if model.card.views else "pictures, 3, height, width"
-        raise DepthdError(
-            f"{model.path} takes {every}", f"depthd needs one float32 input of rank {rank}: {axes}"
-        )
+        raise DepthdError(f"{model.path} takes {every}", f"depthd needs one float32 input of rank {rank}: {axes}")
     return name, list(found.shape)
 
 
@@ -225,9 +255,7 @@ def _output_of(session: Any, model: Model) -> str:
     names = [o.name for o in session.get_outputs()]
     name = model.card.output or names[0]
     if name not in names:
-        raise DepthdError(
-            f"{model.path} has no output {name!r}, only {', '.join(names)}", "correct the model's card"
-        )
+        raise DepthdError(f"{model.path} has no output {name!r}, only {', '.join(names)}", "correct the model's card")
     return name
 
 

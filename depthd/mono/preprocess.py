@@ -24,11 +24,9 @@ class Preprocessor:
     """
 
     def __init__(self, card: ModelCard, height: int, width: int, out_height: int, out_width: int) -> None:
-        self._size = (height, width)
+        self.picture_size = (height, width)
         self._out_size = (out_width, out_height)
-        self._interpolation = _INTERPOLATION[
-            card.shrink if out_height * out_width <= height * width else card.enlarge
-        ]
+        self._interpolation = _INTERPOLATION[card.shrink if out_height * out_width <= height * width else card.enlarge]
         self._resized = np.empty((out_height, out_width, 3), np.uint8)
         self._plane = np.empty((out_height, out_width), np.uint8)
         self._tables = _normalisation_tables(card)
@@ -36,7 +34,7 @@ class Preprocessor:
 
     def run(self, left_bgr: Array) -> Array:
         """uint8 (height, width, 3) BGR -> `buffer`. Raises ValueError for another shape or dtype."""
-        check_array("left_bgr", left_bgr, np.uint8, (*self._size, 3))
+        check_array("left_bgr", left_bgr, np.uint8, (*self.picture_size, 3))
         cv2.resize(left_bgr, self._out_size, dst=self._resized, interpolation=self._interpolation)
         for rgb_channel in range(3):
             cv2.extractChannel(self._resized, 2 - rgb_channel, dst=self._plane)

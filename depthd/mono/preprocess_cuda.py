@@ -1,5 +1,4 @@
-"""From a camera picture on the GPU to what a network takes, there (kernel: preprocess.cuh beside this file).
-"""
+"""From a camera picture on the GPU to what a network takes, there (kernel: preprocess.cuh beside this file)."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ from depthd.frame import Array, check_array
 from depthd.mono.cuda_memory import DeviceMemory
 from depthd.mono.model import Interpolation, ModelCard
 
-_TAPS: dict[Interpolation, int] = {"area": 0, "linear": 2, "cubic": 4}
+TAPS: dict[Interpolation, int] = {"area": 0, "linear": 2, "cubic": 4}
 _BLOCK = (16, 16)
 
 
@@ -25,7 +24,7 @@ class CudaPreprocessor:
         self._kernel = cupy.RawModule(code=source, options=("--std=c++14",)).get_function("mono_preprocess")
         self._size = (height, width)
         self._out_size = (out_height, out_width)
-        self._taps = _TAPS[card.shrink if out_height * out_width <= height * width else card.enlarge]
+        self._taps = TAPS[card.shrink if out_height * out_width <= height * width else card.enlarge]
         gains = 1.0 / (255.0 * np.array(card.std))
         offsets = -np.array(card.mean) / np.array(card.std)
         self._factors = tuple(np.float32(value) for value in (*gains, *offsets))

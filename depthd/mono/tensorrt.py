@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from depthd.frame import Array
 from depthd.mono import golden
 from depthd.mono.cuda_memory import DeviceMemory
 from depthd.mono.device import Device
-from depthd.mono.engine_build import input_shape, key_for
+from depthd.mono.engine_build import Runner, input_shape, key_for
 from depthd.mono.engine_cache import Engine, Precision, find_engine
 from depthd.mono.model import Model, ModelCard, input_size
 from depthd.mono.preprocess import Preprocessor
@@ -32,9 +33,7 @@ class Plan:
     TensorRT demands before a graph may be captured: shape, addresses, one plain run, then capture.
     """
 
-    def __init__(
-        self, api: TensorRt, content: bytes, card: ModelCard, size: tuple[int, int], memory: DeviceMemory
-    ):
+    def __init__(self, api: TensorRt, content: bytes, card: ModelCard, size: tuple[int, int], memory: DeviceMemory):
         self._memory = memory
         self._logger = api.logger()
         self._runtime = api.module.Runtime(self._logger)
@@ -48,20 +47,14 @@ class Plan:
         self._engine = engine
         self._context = engine.create_execution_context()
         if self._context is None:
-            raise DepthdError(
-                "there is not enough GPU memory for the engine", "end other programs on the GPU"
-            )
+            raise DepthdError("there is not enough GPU memory for the engine", "end other programs on the GPU")
         input_name, output_name = self._names(api, card)
         shape = input_shape(card, *size)
         if not self._context.set_input_shape(input_name, shape):
-            raise DepthdError(
-                f"the engine does not take {shape}", "build it again with `depthd engine build`"
-            )
+            raise DepthdError(f"the engine does not take {shape}", "build it again with `depthd engine build`")
         out_shape = tuple(self._context.get_tensor_shape(output_name))
         if math.prod(out_shape[:-2]) != 1 or min(out_shape) < 1:
-            raise DepthdError(
-                f"the engine gives {out_shape}, not one map", "name the right output in the model's card"
-            )
+            raise DepthdError(f"the engine gives {out_shape}, not one map", "name the right output in the model's card")
         self.device_input = memory.empty((1, 3, *size), np.float32)
         self.device_output = memory.empty(out_shape, np.float32)
         self.host_input = memory.host((1, 3, *size), np.float32)
@@ -132,6 +125,15 @@ class Plan:
         return others
 
 
+def run_on(api: TensorRt, memory: DeviceMemory) -> Runner:
+    """What `engine_build.build` needs for the golden check, on this device."""
+
+    def run(plan: bytes, model: Model, height: int, width: int) -> Callable[[Array], Array]:
+        return Plan(api, plan, model.card, (height, width), memory).run
+
+    return run
+
+
 class TensorRtEngine:
     """MonoEngine over a plan from the cache.
 
@@ -198,9 +200,7 @@ class TensorRtEngine:
 
     def _infer_on_device(self, plan: Plan, left_bgr: Array) -> Array:
         if self._device_preprocessor is None:
-            self._device_preprocessor = self._memory.preprocessor(
-                self.card, *self._size, *plan.device_input.shape[-2:]
-            )
+            self._device_preprocessor = self._memory.preprocessor(self.card, *self._size, *plan.device_input.shape[-2:])
         self._memory.after_current()
         self._device_preprocessor.run(left_bgr, plan.device_input, self._memory)
         plan.enqueue()

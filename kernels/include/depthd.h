@@ -29,8 +29,8 @@
  *  13. Copy the metadata. Acquire fence. Load the sequence again: unchanged means that the copy is whole.
  *  14. Use the pixels in place, or copy them. Acquire fence. Load the sequence again: unchanged means that what was
  *      used is whole. Otherwise throw the result away and take the newer frame.
- *  15. To wait: load `wake`, look for a newer frame, and if there is none wait on the futex for `wake` to change.
- *      A frame published in between has changed `wake`, and the wait returns at once.
+ *  15. To wait: load `wake`, look for a frame with a larger id than the last one, and if there is none wait on the futex
+ *      for `wake` to change. A frame published in between has changed `wake`, and the wait returns at once.
  *
  * Why validity is checked twice
  *  16. The check before (12) keeps a reader from starting on a slot that is being written. The check after (13, 14)
@@ -643,7 +643,9 @@ DEPTHD_FUNCTION int depthd_wait(depthd_reader *reader, int64_t timeout_ns, depth
          * word, and the futex does not sleep. */
         uint32_t seen = __atomic_load_n(&header->wake, __ATOMIC_ACQUIRE);
         int error = depthd_acquire(reader, frame);
-        if (error == DEPTHD_OK && frame->meta.id != reader->last_id) {
+        /* Larger, not just another: a slot can be found whole before `newest` names it, and the look after that finds
+         * the frame before. (Found by tests/model.) */
+        if (error == DEPTHD_OK && frame->meta.id > reader->last_id) {
             reader->last_id = frame->meta.id;
             return DEPTHD_OK;
         }

@@ -232,7 +232,7 @@ def test_dump_prints_and_saves_frames(
 
 
 def test_a_reader_and_dump_need_no_library_of_the_daemon(shared_memory_name: str):
-    heavy = ("cv2", "numba", "onnxruntime", "pydantic", "yaml")
+    heavy = ("cv2", "numba", "onnxruntime", "yaml")
     code = (
         f"import sys\nfor name in {heavy!r}: sys.modules[name] = None\n"
         f"sys.argv = ['depthd', 'dump', '--name', {shared_memory_name!r}]\n"
