@@ -20,7 +20,8 @@ def view(
     token: Annotated[
         str | None,
         typer.Option(
-            envvar="DEPTHD_VIEW_TOKEN", help="Asked for before anything is shown; default: a new one where needed."
+            envvar="DEPTHD_VIEW_TOKEN",
+            help="Asked for before anything is shown; default: a new one where needed.",
         ),
     ] = None,
     fps: Annotated[float, typer.Option(min=0.1, max=120.0, help="At most this many frames a second.")] = 30.0,

@@ -12,7 +12,15 @@ from depthd import config as configuration
 from depthd.errors import DepthdError
 from depthd.shm.reader import open_reader
 
-_PACKAGES = ("depthd", "numpy", "opencv-python-headless", "opencv-python", "onnxruntime", "tensorrt", "aiohttp")
+_PACKAGES = (
+    "depthd",
+    "numpy",
+    "opencv-python-headless",
+    "opencv-python",
+    "onnxruntime",
+    "tensorrt",
+    "aiohttp",
+)
 _THERMAL = Path("/sys/class/thermal")
 _CONFIG_OPTIONS = {"-c": "config", "--config": "config", "--set": "set"}
 

@@ -52,6 +52,10 @@ class Viewer:
             return True
         return not self.holding and self.in_flight < IN_FLIGHT and self.next_message is None
 
+    def send_next(self, message: bytes) -> None:
+        self.next_message = message
+        self.wake.set()
+
     async def send(self) -> None:
         """Sends what comes, for ever."""
         while True:
@@ -116,9 +120,8 @@ class Hub:
         for viewer in self._viewers:
             if not viewer.ready or (viewer.hold_next and not held) or not viewer.wanted:
                 continue
-            viewer.next_message = frame.message(viewer.wanted, held=viewer.hold_next)
+            viewer.send_next(frame.message(viewer.wanted, held=viewer.hold_next))
             viewer.hold_next = False
-            viewer.wake.set()
             self.sent += 1
         self._update_demand()
 

@@ -19,6 +19,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from depthd.errors import DepthdError, UsageError
 from depthd.web import download, health
 from depthd.web.access import Gate, is_loopback, token_for
+from depthd.web.encode import encode
 from depthd.web.hub import Hub, Viewer
 from depthd.web.watcher import Watcher
 
@@ -27,7 +28,9 @@ STATIC = Path(__file__).parent / "static"
 
 def _inline_script_hash() -> str:
     """The page's import map, the one script that browsers want inline, as Content-Security-Policy names it."""
-    (script,) = re.findall(r'<script type="importmap">(.*?)</script>', (STATIC / "index.html").read_text("utf-8"))
+    (script,) = re.findall(
+        r'<script type="importmap">(.*?)</script>', (STATIC / "index.html").read_text("utf-8")
+    )
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
@@ -111,7 +114,9 @@ class Server:
             ) from None
 
     async def _watching(self, _app: web.Application):  # type: ignore[no-untyped-def]
-        self.watcher = Watcher(self.options.name, self.hub, asyncio.get_running_loop(), self.options.maximum_fps)
+        self.watcher = Watcher(
+            self.options.name, self.hub, asyncio.get_running_loop(), self.options.maximum_fps
+        )
         self.watcher.start()
         yield
         await asyncio.to_thread(self.watcher.stop)
@@ -132,11 +137,21 @@ class Server:
                 if parsed is None:
                     await connection.close(code=WSCloseCode.UNSUPPORTED_DATA)
                     break
-                self.hub.handle(viewer, parsed)
+                if parsed.get("type") != "hold" or not await self._send_held(viewer, parsed.get("id")):
+                    self.hub.handle(viewer, parsed)
         finally:
             sending.cancel()
             self.hub.remove(viewer)
         return connection
+
+    async def _send_held(self, viewer: Viewer, frame_id: object) -> bool:
+        """Sends the frame that a page holds once more, with what the page wants by now. False where it is gone."""
+        frame = self.watcher.held_frame(frame_id) if self.watcher and isinstance(frame_id, int) else None
+        if frame is None:
+            return False
+        encoded = await asyncio.to_thread(encode, frame, viewer.wanted)
+        viewer.send_next(encoded.message(viewer.wanted, held=True))
+        return True
 
     async def _health(self, _request: web.Request) -> web.Response:
         report = await asyncio.to_thread(health.health_of, self.options.name)
@@ -168,8 +183,12 @@ class Server:
         except ValueError:
             raise web.HTTPBadRequest(text="depthd: seconds is a number\n") from None
         if not 0 < seconds <= download.LONGEST_RECORDING_S:
-            raise web.HTTPBadRequest(text=f"depthd: at most {download.LONGEST_RECORDING_S:.0f} seconds are recorded\n")
-        response = web.StreamResponse(headers={"Content-Disposition": 'attachment; filename="depthd-recording.zip"'})
+            raise web.HTTPBadRequest(
+                text=f"depthd: at most {download.LONGEST_RECORDING_S:.0f} seconds are recorded\n"
+            )
+        response = web.StreamResponse(
+            headers={"Content-Disposition": 'attachment; filename="depthd-recording.zip"'}
+        )
         response.content_type = "application/zip"
         await response.prepare(request)
         loop = asyncio.get_running_loop()

@@ -55,7 +55,8 @@ class Daemon:
         )  # fmt: skip
         with self._log.open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "depthd", "run", *(w for s in settings for w in ("--set", s))], stderr=log
+                [sys.executable, "-m", "depthd", "run", *(w for s in settings for w in ("--set", s))],
+                stderr=log,
             )
 
     def kill(self) -> None:
@@ -70,7 +71,9 @@ StartServer = Callable[..., Server]
 def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed: apt-get install chromium")
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is missing: pip install playwright")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="Playwright is missing: pip install playwright"
+    )
     with playwright.sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield opened
@@ -149,7 +152,9 @@ def open_page(browser: Any) -> Iterator[OpenPage]:
     contexts = []
 
     def open_one(url: str, **options: Any) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 1360, "height": 860}, "locale": "en-GB", **options})
+        context = browser.new_context(
+            **{"viewport": {"width": 1360, "height": 860}, "locale": "en-GB", **options}
+        )
         contexts.append(context)
         page = Page(context.new_page())
         page.page.goto(url)

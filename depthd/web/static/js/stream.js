@@ -65,6 +65,7 @@ export class Stream {
     }
     // Hidden pages get no animation frames; they must not hold the stream up.
     const draw = () => {
+      this.heldId = frame.header.held ? frame.header.id : null;
       this.onFrame(frame);
       this.send({ type: "ack", id: frame.header.id });
     };
@@ -77,8 +78,8 @@ export class Stream {
     if (sorted.join() === this.parts.join()) return;
     this.parts = sorted;
     this.send({ type: "want", parts: sorted });
-    // A held page shows nothing of a part that it asks for only now; the next frame is held instead.
-    if (this.holding) this.send({ type: "hold" });
+    // A held page asks for the missing parts of the same frame.
+    if (this.holding) this.send({ type: "hold", id: this.heldId ?? 0 });
   }
 
   hold() {
