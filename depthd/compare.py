@@ -286,7 +286,7 @@ def observe_camera(config: object, frames: int) -> Iterator[Observation]:
     with closing(open_camera(config.camera)) as source, closing(open_mono(config, source.camera)) as engine:
         camera = source.camera
         matcher = StereoMatcher(camera, config.matcher)
-        fusion = fusions.create(config.fusion, camera, engine.card.output_kind)
+        fusion = fusions.create(config.fusion, camera, engine.card.output_kind, config.device)
         planes = FusedPlanes.empty(camera.height, camera.width)
         for _ in range(frames):
             try:
