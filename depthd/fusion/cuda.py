@@ -102,16 +102,41 @@ class CudaFusion:
         return FusionResult(fit, tuple(int(count) for count in record["pixels_per_source"]))
 
     def launch_kernels(self, stereo_depth_m: Array, mono: Array, out: FusedPlanes) -> None:
-        """The three kernels alone, for arrays on the device; may be captured into a graph of the caller's stream."""
+        """The three kernels alone, on the current stream, for arrays on the device; may be captured into a graph."""
+        self.launch_cells(stereo_depth_m, mono, out)
+        self.launch_fit()
+        self.launch_merge(stereo_depth_m, mono, out)
+
+    def launch_cells(self, stereo_depth_m: Array, mono: Array, out: FusedPlanes) -> None:
+        """The first kernel; `out` is not used."""
+        k = self._kernels
+        k.cells((k.cell_blocks,), (program.CELL_THREADS,), self._picture(stereo_depth_m, mono))
+
+    def launch_fit(self) -> None:
+        """The second kernel, which sees only cells."""
         k, b = self._kernels, self._buffers
-        mono_x, mono_y = self._tables_for(mono.shape)
+        arguments = (b.settings, b.state, b.cells, b.tables, b.evidence, b.exchange, b.result)
+        k.solve((program.BLOCKS,), (program.THREADS,), arguments, shared_mem=k.shared_bytes)
+
+    def launch_merge(self, stereo_depth_m: Array, mono: Array, out: FusedPlanes) -> None:
+        """The third kernel."""
+        k = self._kernels
+        planes = (out.depth_m, out.source, out.sigma, self._buffers.result)
+        k.merge((k.merge_blocks,), (program.MERGE_THREADS,), (*self._picture(stereo_depth_m, mono), *planes))
+
+    def _picture(self, stereo_depth_m: Array, mono: Array) -> tuple[Any, ...]:
+        b = self._buffers
         height, width = np.int32(mono.shape[0]), np.int32(mono.shape[1])
-        picture = (stereo_depth_m, mono, height, width, mono_x, mono_y, b.settings, b.state, b.cells)
-        k.cells((k.cell_blocks,), (program.CELL_THREADS,), picture)
-        fit = (b.settings, b.state, b.cells, b.tables, b.evidence, b.exchange, b.result)
-        k.solve((program.BLOCKS,), (program.THREADS,), fit, shared_mem=k.shared_bytes)
-        planes = (out.depth_m, out.source, out.sigma, b.result)
-        k.merge((k.merge_blocks,), (program.MERGE_THREADS,), (*picture, *planes))
+        return (
+            stereo_depth_m,
+            mono,
+            height,
+            width,
+            *self._tables_for(mono.shape),
+            b.settings,
+            b.state,
+            b.cells,
+        )
 
     def _make_graph(self, stereo_depth_m: Array, mono: Array, out: FusedPlanes) -> Callable[[], None]:
         """What a frame of these arrays takes: a captured graph, or the same without one where memory is pageable."""
@@ -165,9 +190,7 @@ class CudaFusion:
     def _copy_out(self, host: Array, device: Array) -> None:
         if isinstance(host, self._cupy.ndarray):
             return
-        self._runtime.memcpyAsync(
-            host.ctypes.data, device.data.ptr, host.nbytes, _DEVICE_TO_HOST, self.stream.ptr
-        )
+        self._runtime.memcpyAsync(host.ctypes.data, device.data.ptr, host.nbytes, _DEVICE_TO_HOST, self.stream.ptr)
 
     def _is_pageable(self, array: Array) -> bool:
         if isinstance(array, self._cupy.ndarray):
@@ -233,7 +256,11 @@ class _Buffers:
     def __init__(self, cupy: Any, p: Parameters, sizes: list[int]) -> None:
         _, exchange, state, cells, tables, evidence, settings, result = sizes
         content = np.frombuffer(program.tables(p), np.uint8)
-        expected = {tables: content.nbytes, settings: program.SETTINGS.itemsize, result: program.RESULT.itemsize}
+        expected = {
+            tables: content.nbytes,
+            settings: program.SETTINGS.itemsize,
+            result: program.RESULT.itemsize,
+        }
         if any(there != here for there, here in expected.items()):
             raise DepthdError(f"the CUDA program's layout is not this version's ({expected})", "install depthd again")
         self.exchange = cupy.zeros(max(exchange, 1), np.uint8)

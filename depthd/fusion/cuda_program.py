@@ -23,9 +23,7 @@ SETTINGS_FIELDS = (
     "gate_sigmas", "gate_minimum", "far_claim_factor", "near_claim_factor", "memory_decay", "alignment_decay",
     "minimum_inlier_share", "minimum_agreement", "minimum_significance", "independent_share",
 )  # fmt: skip
-SETTINGS = np.dtype(
-    [(name, "f8") for name in SETTINGS_FIELDS] + [("maximum_age_frames", "i4"), ("mono_kind", "i4")]
-)
+SETTINGS = np.dtype([(name, "f8") for name in SETTINGS_FIELDS] + [("maximum_age_frames", "i4"), ("mono_kind", "i4")])
 LINE_FIELDS = (
     "scale", "shift", "noise", "inlier_share", "agreement", "significance", "pearson_r", "value_variance",
     "scale_variance", "pivot",
@@ -149,4 +147,3 @@ def settings(p: Parameters) -> Array:
     for name in SETTINGS.names or ():
         record[name] = getattr(p, name)
     return record
-

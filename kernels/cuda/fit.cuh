@@ -99,6 +99,7 @@ __device__ __forceinline__ void fit_step(const Team &team, Shared *shared, const
     team.wait_for_all();
     if (threadIdx.x < 32) {
         const double noise = median_noise(team, turn, shared->line.noise);
+        __syncwarp(); /* all lanes have read the noise before */
         if (threadIdx.x == 0) {
             shared->line.noise = noise;
             shared->slope.noise = (float)noise;

@@ -74,9 +74,7 @@ def test_depth_and_labels_are_the_specifications(
 
 
 @pytest.mark.parametrize("size", [(16383, 1), (8191, 3), (1000, 1)], ids=lambda size: f"{size[0]}x{size[1]}")
-def test_pictures_of_a_few_rows_are_fused_too(
-    cupy: Any, rng: np.random.Generator, size: tuple[int, int]
-) -> None:
+def test_pictures_of_a_few_rows_are_fused_too(cupy: Any, rng: np.random.Generator, size: tuple[int, int]) -> None:
     from depthd.fusion.cuda import CudaFusion
 
     p = parameters_for(*size)
@@ -108,7 +106,9 @@ def test_arrays_on_the_device_give_what_arrays_on_the_host_give(cupy: Any, rng: 
 
     on_host, on_device = CudaFusion(parameters_for(640, 360)), CudaFusion(parameters_for(640, 360))
     there = FusedPlanes(
-        cupy.empty((360, 640), np.float32), cupy.empty((360, 640), np.uint8), cupy.empty((360, 640), np.float16)
+        cupy.empty((360, 640), np.float32),
+        cupy.empty((360, 640), np.uint8),
+        cupy.empty((360, 640), np.float16),
     )
     stereo_there, mono_there = cupy.empty((360, 640), np.float32), cupy.empty((252, 448), np.float32)
     for _ in range(4):
@@ -122,9 +122,7 @@ def test_arrays_on_the_device_give_what_arrays_on_the_host_give(cupy: Any, rng: 
         assert here.sigma.tobytes() == there.sigma.get().tobytes()
 
 
-def test_a_frame_without_stereo_holds_the_last_fit_and_then_gives_up(
-    cupy: Any, rng: np.random.Generator
-) -> None:
+def test_a_frame_without_stereo_holds_the_last_fit_and_then_gives_up(cupy: Any, rng: np.random.Generator) -> None:
     from depthd.fusion.cuda import CudaFusion
 
     p = parameters_for(320, 180, config=FusionConfig(maximum_age_frames=2))
@@ -142,9 +140,7 @@ def test_a_frame_without_stereo_holds_the_last_fit_and_then_gives_up(
     assert statuses == [FitStatus.FITTED, held, held, FitStatus.UNFIT, FitStatus.FITTED]
 
 
-def test_a_cut_scene_is_forgotten_as_the_specification_forgets_it(
-    cupy: Any, rng: np.random.Generator
-) -> None:
+def test_a_cut_scene_is_forgotten_as_the_specification_forgets_it(cupy: Any, rng: np.random.Generator) -> None:
     from depthd.fusion.cuda import CudaFusion
 
     p = parameters_for(320, 180)
@@ -176,7 +172,9 @@ def test_nothing_is_allocated_once_a_frame_is_through(cupy: Any, rng: np.random.
     fusion = CudaFusion(parameters_for(640, 360))
     stereo, mono = (cupy.asarray(array) for array in random_frame(rng, 640, 360))
     planes = FusedPlanes(
-        cupy.empty((360, 640), np.float32), cupy.empty((360, 640), np.uint8), cupy.empty((360, 640), np.float16)
+        cupy.empty((360, 640), np.float32),
+        cupy.empty((360, 640), np.uint8),
+        cupy.empty((360, 640), np.float16),
     )
     for _ in range(3):
         fusion.fuse(stereo, mono, planes)
