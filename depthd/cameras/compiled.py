@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import numba
+
+from depthd.cameras.world.compiled_code import can_be_kept
 
 _numba: Any = numba
 # Nothing is allocated in these loops, so arrays need no reference counts: counting them at every call,
@@ -19,12 +22,13 @@ _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "arc
 def compiled(function: Callable[..., Any]) -> Any:
     """Compiles at the first call and keeps the machine code for later processes, where there is a place to
     keep it: a
-    service on a read-only file system may have none (NUMBA_CACHE_DIR names one), and compiles at every start.
+    service on a read-only file system or a full disk may have none, and compiles at every start.
     """
-    try:
-        return _numba.njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:
-        return _numba.njit(**_OPTIONS)(function)
+    if can_be_kept():
+        # RuntimeError: Numba finds no folder for it.
+        with contextlib.suppress(RuntimeError):
+            return _numba.njit(cache=True, **_OPTIONS)(function)
+    return _numba.njit(**_OPTIONS)(function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
