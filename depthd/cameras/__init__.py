@@ -22,6 +22,6 @@ def open_camera(config: CameraConfig) -> CameraSource:
         from depthd.cameras.mcap import McapCamera
 
         return McapCamera(config.path, config.fps, config.loop, config.real_time)
-    from depthd.cameras.recording import RecordingCamera
+    from depthd.cameras.recording import open_recording
 
-    return RecordingCamera(config)
+    return open_recording(config)

@@ -88,9 +88,7 @@ class McapRecorder:
 
 
 def record(reader: Reader, recorder: McapRecorder, frame_limit: int | None = None) -> None:
-    """Adds frames until `frame_limit` or Ctrl-C, which both leave a complete file; goes on over restarts of the
-    daemon.
-    """
+    """Adds frames until `frame_limit` or Ctrl-C; both leave a complete file. Goes on over restarts."""
     with suppress(KeyboardInterrupt):
         while frame_limit is None or recorder.frames < frame_limit:
             with suppress(Timeout, NotRunning):
