@@ -252,7 +252,7 @@ class Reader:
 
     @property
     def memory(self) -> np.ndarray[Any, Any]:
-        """The whole object as read-only bytes, for GPU programs that pin it. Another one after a reconnection."""
+        """The whole object as read-only bytes, for GPU programs to pin. Another one after a reconnection."""
         memory: np.ndarray[Any, Any] = self._open_native().buffer()
         return memory
 
