@@ -165,6 +165,11 @@ CameraConfig = Annotated[
 
 
 class MatcherConfig(Section):
+    model: str | None = Field(
+        None,
+        description="A stereo network that matches instead (name or .onnx file, output_kind: disparity); "
+        "null: the block matcher, which the other keys are about",
+    )
     maximum_disparity_px: PositiveInt | None = Field(
         None,
         description="Largest disparity searched (px); nearer surfaces are found with a larger one, slower; "

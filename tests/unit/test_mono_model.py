@@ -108,7 +108,7 @@ def test_a_size_rule_has_exactly_one_aim() -> None:
 def test_a_wrong_card_is_named_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "manifest.yaml"
     text = (WEIGHTS_DIR / "manifest.yaml").read_text()
-    path.write_text(text.replace("output_kind: relative_inverse", "output_kind: disparity", 1))
+    path.write_text(text.replace("output_kind: relative_inverse", "output_kind: nearness", 1))
     line = next(i for i, row in enumerate(text.splitlines(), 1) if "output_kind" in row)
     with pytest.raises(UsageError) as caught:
         read_manifest(path)

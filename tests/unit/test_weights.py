@@ -51,7 +51,8 @@ def left_overs(folder: Path) -> list[str]:
 
 
 def break_quickly(monkeypatch) -> None:
-    """The hub's library keeps whole blocks of 10 MB and waits between tries; small blocks and no waits here."""
+    """The hub's library keeps whole blocks of 10 MB and waits between tries; small blocks and no waits here.
+    """
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 10_000)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
 
@@ -258,8 +259,17 @@ def test_a_file_is_added_with_a_card_of_its_own(tmp_path: Path) -> None:
 def test_a_wrong_output_kind_is_a_usage_error(tmp_path: Path) -> None:
     mine = tmp_path / "mine.onnx"
     mine.write_bytes(CONTENT)
-    with pytest.raises(UsageError, match="output_kind: should be 'relative_inverse', 'metric_depth' or"):
-        weights.add(mine, "disparity", tmp_path / "weights")
+    with pytest.raises(UsageError, match="output_kind: should be 'relative_inverse', 'metric_depth', "):
+        weights.add(mine, "nearness", tmp_path / "weights")
+
+
+def test_a_stereo_network_names_both_its_inputs(tmp_path: Path) -> None:
+    mine = tmp_path / "pair.onnx"
+    mine.write_bytes(CONTENT)
+    card = weights.add(mine, "disparity", tmp_path / "weights", inputs=("l", "r"))
+    assert (card.input, card.right_input) == ("l", "r")
+    with pytest.raises(UsageError, match="disparity needs right_input"):
+        weights.add(mine, "disparity", tmp_path / "others")
 
 
 def test_every_card_that_asks_for_nothing_is_free_and_every_other_says_why() -> None:
