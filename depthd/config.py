@@ -47,7 +47,9 @@ class VirtualCameraConfig(Section):
 
 class RecordingCameraConfig(Section):
     kind: Literal["recording"] = Field("recording", description="Rectified pictures from files")
-    path: Path = Field(description="Folder of pictures, or of one pair left.png and right.png")
+    path: Path = Field(
+        description="Folder of pictures, or of one pair left.png and right.png, or a side-by-side video"
+    )
     camera_file: Path | None = Field(
         None, description="Calibration (camera.json); null: the one that lies beside the pictures"
     )
@@ -107,6 +109,7 @@ class ZedCameraConfig(Section):
     )
     right: bool = Field(False, description="Also fetch the right picture, which only recordings need")
     confidence: bool = Field(False, description="Also fetch the SDK's confidence in each pixel's depth")
+    raw: bool = Field(False, description="Unrectified pictures and no depth; only for `depthd capture`")
     open_timeout_s: PositiveFloat = Field(5.0, description="The SDK looks this long for the camera (s)")
     real_time: bool = Field(
         True, description="SVO: play at the recorded pace, dropping frames, or every frame"
@@ -147,6 +150,7 @@ class UvcCameraConfig(Section):
     settings_dir: Path = Field(
         Path("/usr/local/zed/settings"), description="Where the ZED tools keep calibrations"
     )
+    raw: bool = Field(False, description="Unrectified pictures; only for `depthd capture`")
     frame_timeout_s: PositiveFloat = Field(
         2.0, description="Without a frame for so long (s), the camera is lost"
     )

@@ -18,6 +18,6 @@ def open_camera(config: CameraConfig) -> CameraSource:
         from depthd.cameras.uvc import UvcCamera
 
         return UvcCamera(config)
-    from depthd.cameras.recording import RecordingCamera
+    from depthd.cameras.recording import open_recording
 
-    return RecordingCamera(config)
+    return open_recording(config)
