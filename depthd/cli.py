@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from depthd import cli_capture, cli_engine, cli_weights
+from depthd import cli_capture, cli_compare, cli_engine, cli_view, cli_weights
 from depthd.errors import DepthdError, UsageError
 
 app = typer.Typer(
@@ -21,8 +21,10 @@ app = typer.Typer(
 config_app = typer.Typer(help="Show the configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(cli_weights.app, name="weights")
-app.add_typer(cli_engine.app, name="engine")
 app.command("capture")(cli_capture.capture_command)
+app.add_typer(cli_engine.app, name="engine")
+app.command()(cli_view.view)
+app.command()(cli_compare.compare)
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", help="Configuration file (YAML).")

@@ -43,15 +43,23 @@ def points_of(depth_m: Array, left_bgr: Array, source: Array, camera: Camera) ->
     return vertices
 
 
+def ply_bytes(vertices: Array) -> bytes:
+    """Vertices of dtype `VERTEX` as binary little-endian PLY 1.0."""
+    return _header(vertices) + vertices.tobytes()
+
+
 def write_ply(path: Path, vertices: Array) -> None:
     """Writes vertices of dtype `VERTEX` as binary little-endian PLY 1.0."""
+    with path.open("wb") as file:
+        file.write(_header(vertices))
+        vertices.tofile(file)
+
+
+def _header(vertices: Array) -> bytes:
     check_array("vertices", vertices, VERTEX, (len(vertices),))
     properties = "".join(f"property {_PLY_TYPES[VERTEX[name].str]} {name}\n" for name in VERTEX.names or ())
-    header = (
+    return (
         "ply\nformat binary_little_endian 1.0\n"
         "comment x right, y down, z forward, in metres; source as in depthd.frame.Source\n"
         f"element vertex {len(vertices)}\n{properties}end_header\n"
-    )
-    with path.open("wb") as file:
-        file.write(header.encode("ascii"))
-        vertices.tofile(file)
+    ).encode("ascii")

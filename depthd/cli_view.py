@@ -1,0 +1,41 @@
+"""`depthd view`: a thin command over depthd/web."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Annotated
+
+import typer
+
+from depthd.errors import DepthdError
+
+
+def view(
+    name: Annotated[str, typer.Option(help="Name of the shared memory.")] = "depthd",
+    bind: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on; any but loopback needs a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0: any free one.")] = 8080,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="DEPTHD_VIEW_TOKEN",
+            help="Asked for before anything is shown; default: a new one where needed.",
+        ),
+    ] = None,
+    fps: Annotated[float, typer.Option(min=0.1, max=120.0, help="At most this many frames a second.")] = 30.0,
+) -> None:
+    """Serve a live page of what the daemon publishes. Reads shared memory only; the daemon pays nothing."""
+    try:
+        from depthd.web import server
+    except ModuleNotFoundError as missing:
+        raise DepthdError(f"the live page needs {missing.name}", "pip install 'depthd[web]'") from None
+
+    options = server.ViewOptions(name, bind, port, token, fps)
+    warning = server.warning_for(options)
+    if warning:
+        typer.echo(warning, err=True)
+    serving = server.Server(options)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(serving.run(lambda url: typer.echo(f"open {url}")))

@@ -1,0 +1,35 @@
+// A worker: takes messages apart (depthd/web/encode.py) off the page's own thread.
+
+import { unpack } from "./codec.js";
+
+async function decodePart(part, bytes) {
+  const size = { width: part.width, height: part.height };
+  if (part.kind === "jpeg") {
+    const bitmap = await createImageBitmap(new Blob([bytes], { type: "image/jpeg" }));
+    return { ...size, bitmap };
+  }
+  if (part.kind === "float32") return { ...size, numbers: new Float32Array(bytes.slice().buffer) };
+  return { ...size, codes: unpack(bytes, part.width * part.height) };
+}
+
+export async function decode(buffer) {
+  const length = new DataView(buffer).getUint32(0, true);
+  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+  const planes = {};
+  for (const part of header.parts) {
+    planes[part.name] = await decodePart(part, new Uint8Array(buffer, 4 + length + part.offset, part.length));
+  }
+  return { header, planes };
+}
+
+self.onmessage = async ({ data }) => {
+  const begin = performance.now();
+  try {
+    const frame = await decode(data);
+    frame.decodeMs = performance.now() - begin;
+    const transfer = Object.values(frame.planes).map((p) => p.bitmap ?? (p.codes ?? p.numbers).buffer);
+    self.postMessage(frame, transfer);
+  } catch (error) {
+    self.postMessage({ error: String(error) });
+  }
+};
