@@ -1,7 +1,9 @@
 """One frame as the message that the page decodes.
 
-A message is: uint32 little-endian length of the JSON; the JSON, padded with spaces to a multiple of 4; the parts, back
-to back. The JSON says of the frame what its metadata says, and of each part where it lies and how it is coded:
+A message is: uint32 little-endian length of the JSON; the JSON, padded with spaces to a multiple of 4; the
+parts, back
+to back. The JSON says of the frame what its metadata says, and of each part where it lies and how it is
+coded:
 
 - `jpeg`: a picture.
 - `depth`: depth in metres as 16-bit codes (kernels/codec.c), packed.
