@@ -29,7 +29,8 @@ SLOW_SHARE = 20
 
 
 def scene(width: int, height: int) -> tuple[Camera, Array, Array]:
-    """Stereo depth (m) from the matcher and mono from the embedded network, for a picture of the virtual room."""
+    """Stereo depth (m) from the matcher and mono from the embedded network, for a picture of the virtual
+    room."""
     import cv2
 
     from depthd.cameras import open_camera

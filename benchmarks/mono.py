@@ -4,9 +4,10 @@
     python benchmarks/mono.py --provider cuda          the yardstick on a GPU, in and out of GPU memory
     python benchmarks/mono.py --model NAME_OR_FILE     another model
 
-The yardstick has Depth Anything V2 Small's layers and is randomly initialised (benchmarks/vit_dpt.py): it takes as long
-as the real one and computes nothing useful. Half precision on a GPU is what `depthd engine build` makes of the model
-(depthd/mono/half.py). `network` is the network alone; `all` has the resize and the copies that a frame needs.
+The yardstick has Depth Anything V2 Small's layers and is randomly initialised (benchmarks/vit_dpt.py): it
+takes as long as the real one and computes nothing useful. Half precision on a GPU is what `depthd engine
+build` makes of the model (depthd/mono/half.py). `network` is the network alone; `all` has the resize and the
+copies that a frame needs.
 """
 
 from __future__ import annotations
@@ -28,12 +29,15 @@ import onnxruntime
 import vit_dpt
 
 from depthd.mono import half
+from depthd.mono.attention import fuse_attention
 from depthd.mono.model import Model, default_card, find_model, input_size
 from depthd.mono.onnx import OnnxEngine, open_session
 
 PICTURE = (720, 1280)
-# fp16: as for TensorRT; fp16n: normalisations in float16 too, which ONNX Runtime sums up in float32 itself.
-PRECISIONS = {"fp32": None, "fp16": half.ALWAYS_FLOAT32, "fp16n": (*half.REDUCING, *half.SAMPLING)}
+# fp16: as for TensorRT; fp16a: as fp16n, with each attention one operator (depthd/mono/attention.py); fp16n:
+# normalisations in float16 too, which ONNX Runtime sums up in float32 itself.
+IN_ONNX_RUNTIME = (*half.REDUCING, *half.SAMPLING)
+PRECISIONS = {"fp32": None, "fp16": half.ALWAYS_FLOAT32, "fp16n": IN_ONNX_RUNTIME, "fp16a": IN_ONNX_RUNTIME}
 SIZES_PX = (308, 364, 406, 518)
 
 
@@ -50,10 +54,16 @@ class Row:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--provider", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--model", help="name or .onnx file; default: the embedded model (CPU) and the yardstick")
-    parser.add_argument("--sizes", help="short sides in px, separated by commas; default depends on the model")
+    parser.add_argument(
+        "--model", help="name or .onnx file; default: the embedded model (CPU) and the yardstick"
+    )
+    parser.add_argument(
+        "--sizes", help="short sides in px, separated by commas; default depends on the model"
+    )
     parser.add_argument("--runs", type=int, default=0, help="timed runs; default 30 on the CPU, 300 on a GPU")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, help="write the table there, too")
@@ -70,7 +80,9 @@ def table(arguments: argparse.Namespace, folder: Path) -> Iterator[str]:
         return line
 
     yield said(f"{date.today()}, {machine(arguments.provider)}, ONNX Runtime {onnxruntime.__version__}")
-    yield said(f"pictures {PICTURE[1]}x{PICTURE[0]}, {arguments.threads} CPU threads, times in ms (p50 / p99)")
+    yield said(
+        f"pictures {PICTURE[1]}x{PICTURE[0]}, {arguments.threads} CPU threads, times in ms (p50 / p99)"
+    )
     yield said("")
     yield said(f"{'model':<32} {'size':>9} {'provider':>9} {'type':>5} {'network':>17} {'all':>17}")
     for model, sizes_px in chosen(arguments, folder):
@@ -125,12 +137,15 @@ def on_cuda(
 
     picture = cupy.asarray(random_picture())
     runs = arguments.runs or 300
-    fixed = with_fixed_size(model, size, folder / "fixed.onnx")
+    fixed = {
+        attention: with_fixed_size(model, size, folder / f"fixed-{attention}.onnx", attention)
+        for attention in (False, True)
+    }
     expected = None
     for precision, in_float32 in PRECISIONS.items():
-        prepared = fixed
+        prepared = fixed[precision == "fp16a"]
         if in_float32 is not None:
-            half.to_half(fixed.path, folder / "half.onnx", in_float32=in_float32)
+            half.to_half(prepared.path, folder / "half.onnx", in_float32=in_float32)
             prepared = Model(model.name, model.card, folder / "half.onnx")
         for cuda_graph in (False, True):
             provider = "cuda" + ("+graph" if cuda_graph else "")
@@ -143,18 +158,32 @@ def on_cuda(
                 found = cupy.asnumpy(binding.run(picture))
                 cupy.cuda.Device().synchronize()
             except Exception as error:
-                print(f"{provider} {precision} cannot run: {' '.join(str(error).split())[:200]}", file=sys.stderr)
+                print(
+                    f"{provider} {precision} cannot run: {' '.join(str(error).split())[:200]}",
+                    file=sys.stderr,
+                )
                 continue
             expected = found if expected is None else expected
             off = np.linalg.norm(found - expected) / np.linalg.norm(expected)
             print(f"  {provider} {precision}: off by {off:.1e} (relative L2) from fp32", file=sys.stderr)
             network_ms = timed(binding.run_network, runs)
-            yield Row(model.name, size, provider, precision, network_ms, timed(lambda b=binding: b.run(picture), runs))
+            yield Row(
+                model.name,
+                size,
+                provider,
+                precision,
+                network_ms,
+                timed(lambda b=binding: b.run(picture), runs),
+            )
 
 
-def with_fixed_size(model: Model, size: tuple[int, int], out: Path) -> Model:
-    """A copy whose input has this size, so that everything that follows from it is computed when it is loaded."""
+def with_fixed_size(model: Model, size: tuple[int, int], out: Path, attention: bool = False) -> Model:
+    """A copy whose input has this size, so that everything that follows from it is computed when it is
+    loaded.
+    """
     proto = onnx.load(str(model.path))
+    if attention:
+        print(f"  {fuse_attention(proto)} attentions became one operator each", file=sys.stderr)
     dimensions = proto.graph.input[0].type.tensor_type.shape.dim
     for dimension, value in zip(dimensions, (1, 3, *size), strict=True):
         dimension.dim_value = value
@@ -196,7 +225,9 @@ def machine(provider: str) -> str:
     cpu = platform.machine()
     with contextlib.suppress(OSError):
         text = Path("/proc/cpuinfo").read_text()
-        cpu = next((line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")), cpu)
+        cpu = next(
+            (line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")), cpu
+        )
     if provider != "cuda":
         return cpu
     from depthd.mono.device import find_device

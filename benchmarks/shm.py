@@ -65,9 +65,7 @@ def _print_row(transport: str, readers: int, rate: float, seconds: float, c_read
     )
 
 
-def measure(
-    transport: str, readers: int, rate: float, seconds: float, c_reader: Path
-) -> tuple[np.ndarray, np.ndarray]:
+def measure(transport: str, readers: int, rate: float, seconds: float, c_reader: Path) -> tuple[np.ndarray, np.ndarray]:
     """Latencies of all readers, and what publishing cost the writer beyond filling the pixels (nanoseconds)."""
     name = f"depthd-bench-{os.getpid()}-{time.monotonic_ns()}"
     writer = TRANSPORTS[transport](name, readers)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from depthd import cli_compare, cli_look, cli_view, cli_weights
+from depthd import cli_capture, cli_compare, cli_engine, cli_look, cli_view, cli_weights
 from depthd.errors import DepthdError, UsageError
 
 app = typer.Typer(
@@ -21,10 +21,15 @@ app = typer.Typer(
 config_app = typer.Typer(help="Show the configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(cli_weights.app, name="weights")
+app.command("capture")(cli_capture.capture_command)
+app.add_typer(cli_engine.app, name="engine")
 app.command()(cli_view.view)
 app.command()(cli_compare.compare)
-for look in (cli_look.export, cli_look.evaluate, cli_look.normals, cli_look.reproject, cli_look.show):
-    app.command()(look)
+app.command()(cli_look.export)
+app.command()(cli_look.evaluate)
+app.command()(cli_look.normals)
+app.command()(cli_look.reproject)
+app.command()(cli_look.show)
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", help="Configuration file (YAML).")
@@ -170,11 +175,20 @@ def config_show(config: ConfigFile = None, overrides: Overrides = None) -> None:
     typer.echo(configuration.to_yaml(configuration.load(config, overrides)), nl=False)
 
 
+def _add_engine_commands(arguments: list[str]) -> None:
+    """`depthd engine` imports what a reader does not have, so only where it is called or listed."""
+    if not arguments or arguments[0].startswith("-") or arguments[0] == "engine":
+        from depthd import cli_engine
+
+        app.add_typer(cli_engine.app, name="engine")
+
+
 def main() -> None:
     """Exit status 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C; an error is one line on stderr."""
     signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
+        _add_engine_commands(sys.argv[1:])
         app(prog_name="depthd")
     except DepthdError as error:
         print(f"depthd: {error}", file=sys.stderr)

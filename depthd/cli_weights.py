@@ -15,7 +15,9 @@ app = typer.Typer(help="List, fetch, check and add models.", no_args_is_help=Tru
 
 Folder = Annotated[
     Path | None,
-    typer.Option("--folder", envvar="DEPTHD_WEIGHTS", help="Weights folder; default: the one that comes with depthd."),
+    typer.Option(
+        "--folder", envvar="DEPTHD_WEIGHTS", help="Weights folder; default: the one that comes with depthd."
+    ),
 ]
 
 
@@ -25,12 +27,14 @@ def list_command(folder: Folder = None) -> None:
     from depthd import weights
 
     table = Table(box=None, pad_edge=False)
-    for title in ("model", "state", "output", "licence", "what"):
-        table.add_column(title, no_wrap=title == "model")
+    for title in ("model", "state", "output", "licence"):
+        table.add_column(title, no_wrap=title != "licence", overflow="fold")
     for model in weights.list_models(folder):
         card = model.card
-        table.add_row(model.name, model.state, card.output_kind, card.licence, card.title)
+        licence = f"{card.licence} *" if card.ask_licence else card.licence
+        table.add_row(model.name, model.state, card.output_kind, licence)
     Console().print(table)
+    typer.echo("* fetched only with --accept-license")
 
 
 @app.command()
@@ -64,23 +68,33 @@ def verify(folder: Folder = None) -> None:
 @app.command()
 def add(
     file: Annotated[Path, typer.Argument(help="An .onnx file.")],
-    kind: Annotated[str, typer.Option(help="relative_inverse, metric_depth or relative_depth.")],
+    kind: Annotated[
+        str,
+        typer.Option(help="relative_inverse, metric_depth or relative_depth; disparity of a stereo network."),
+    ],
     name: Annotated[str | None, typer.Option(help="Its name; default: the file's.")] = None,
     multiple: Annotated[int, typer.Option(help="Both sides of the input are multiples of this (px).")] = 14,
     short_side: Annotated[int, typer.Option(help="Short side of the input (px).")] = 518,
     licence: Annotated[str, typer.Option("--license", help="SPDX identifier of its licence.")] = "unknown",
+    inputs: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="LEFT RIGHT", help="Names of a stereo network's inputs."),
+    ] = None,
     folder: Folder = None,
 ) -> None:
     """Copy a network of your own into the weights folder, with a card."""
     from depthd import weights
 
-    card = weights.add(file, kind, folder, name, multiple, short_side, licence)
-    typer.echo(f"{card.title}: use it with mono.model={card.title}")
+    card = weights.add(file, kind, folder, name, multiple, short_side, licence, inputs)
+    key = "matcher.model" if card.right_input else "mono.model"
+    typer.echo(f"{card.title}: use it with {key}={card.title}")
 
 
 @app.command("export-onnx")
 def export_onnx(
-    checkpoint: Annotated[Path, typer.Argument(metavar="HF_DIR", help="Folder of a transformers checkpoint.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="HF_DIR", help="Folder of a transformers checkpoint.")
+    ],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="ONNX file; default: HF_DIR.onnx.")] = None,
 ) -> None:
     """Turn a Depth Anything checkpoint of transformers into ONNX (needs depthd[export])."""

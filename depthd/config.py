@@ -23,9 +23,13 @@ ZedResolution = Literal["HD4K", "QHDPLUS", "HD2K", "HD1536", "HD1200", "HD1080",
 
 class VirtualCameraConfig(Section):
     kind: Literal["virtual"] = Field("virtual", description="A rendered room that needs no hardware")
-    resolution: Resolution = Field("VGA", description="Picture size: 2208x1242, 1920x1080, 1280x720 or 672x376 px")
+    resolution: Resolution = Field(
+        "VGA", description="Picture size: 2208x1242, 1920x1080, 1280x720 or 672x376 px"
+    )
     fps: PositiveFloat = Field(15.0, description="Frames per second")
-    seed: int = Field(0, description="Seed of the scene and of the sensor's noise; the same seed, the same pictures")
+    seed: int = Field(
+        0, description="Seed of the scene and of the sensor's noise; the same seed, the same pictures"
+    )
     scene: str = Field("room", description="Which scene is rendered")
     depth: Literal["matcher", "sensor"] = Field(
         "matcher",
@@ -43,7 +47,9 @@ class VirtualCameraConfig(Section):
 
 class RecordingCameraConfig(Section):
     kind: Literal["recording"] = Field("recording", description="Rectified pictures from files")
-    path: Path = Field(description="Folder of pictures, or of one pair left.png and right.png")
+    path: Path = Field(
+        description="Folder of pictures, or of one pair left.png and right.png, or a side-by-side video"
+    )
     camera_file: Path | None = Field(
         None, description="Calibration (camera.json); null: the one that lies beside the pictures"
     )
@@ -103,6 +109,7 @@ class ZedCameraConfig(Section):
     )
     right: bool = Field(False, description="Also fetch the right picture, which only recordings need")
     confidence: bool = Field(False, description="Also fetch the SDK's confidence in each pixel's depth")
+    raw: bool = Field(False, description="Unrectified pictures and no depth; only for `depthd capture`")
     open_timeout_s: PositiveFloat = Field(5.0, description="The SDK looks this long for the camera (s)")
     real_time: bool = Field(
         True, description="SVO: play at the recorded pace, dropping frames, or every frame"
@@ -143,6 +150,7 @@ class UvcCameraConfig(Section):
     settings_dir: Path = Field(
         Path("/usr/local/zed/settings"), description="Where the ZED tools keep calibrations"
     )
+    raw: bool = Field(False, description="Unrectified pictures; only for `depthd capture`")
     frame_timeout_s: PositiveFloat = Field(
         2.0, description="Without a frame for so long (s), the camera is lost"
     )
@@ -157,6 +165,11 @@ CameraConfig = Annotated[
 
 
 class MatcherConfig(Section):
+    model: str | None = Field(
+        None,
+        description="A stereo network that matches instead (name or .onnx file, output_kind: disparity); "
+        "null: the block matcher, which the other keys are about",
+    )
     maximum_disparity_px: PositiveInt | None = Field(
         None,
         description="Largest disparity searched (px); nearer surfaces are found with a larger one, slower; "
@@ -235,7 +248,9 @@ class FusionConfig(Section):
     memory_decay: Fraction = Field(
         0.9, description="weight that the samples of earlier frames keep from one frame to the next; 0 = none"
     )
-    alignment_decay: Fraction = Field(0.7, description="the same for the local alignment, which follows the picture")
+    alignment_decay: Fraction = Field(
+        0.7, description="the same for the local alignment, which follows the picture"
+    )
     minimum_inlier_share: Fraction = Field(
         0.4, description="a fit that fewer of the plausible samples agree with is refused"
     )
@@ -278,7 +293,9 @@ class RealtimeConfig(Section):
         (), description="CPUs that the daemon may use, for example [2, 3]; empty: all"
     )
     lock_memory: bool = Field(False, description="Keep all memory from being swapped out (mlockall)")
-    freeze_garbage: bool = Field(True, description="After warm-up, spare the garbage collector what lives for ever")
+    freeze_garbage: bool = Field(
+        True, description="After warm-up, spare the garbage collector what lives for ever"
+    )
 
 
 class MetricsConfig(Section):
@@ -288,7 +305,9 @@ class MetricsConfig(Section):
 
 
 class ServiceConfig(Section):
-    statistics_period_s: PositiveFloat = Field(5.0, description="Seconds between two lines of statistics in the log")
+    statistics_period_s: PositiveFloat = Field(
+        5.0, description="Seconds between two lines of statistics in the log"
+    )
     camera_limit_s: PositiveFloat = Field(
         30.0, description="Opening the camera may take this long (s) before the process is ended"
     )
@@ -311,7 +330,9 @@ class Config(Section):
     )
     mono: MonoConfig = Field(MonoConfig(), description="The monocular depth network")
     fusion: FusionConfig = Field(FusionConfig(), description="Fitting mono to stereo and merging the two")
-    shared_memory: SharedMemoryConfig = Field(SharedMemoryConfig(), description="Where the result is published")
+    shared_memory: SharedMemoryConfig = Field(
+        SharedMemoryConfig(), description="Where the result is published"
+    )
     realtime: RealtimeConfig = Field(RealtimeConfig(), description="Priority over other processes")
     metrics: MetricsConfig = Field(MetricsConfig(), description="Numbers for Prometheus")
     service: ServiceConfig = Field(

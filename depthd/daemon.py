@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from types import FrameType
 
 from depthd import faults
 from depthd.cameras import open_camera
-from depthd.cameras.base import CameraLost, CameraSource, EndOfRecording
+from depthd.cameras.base import CameraLost, EndOfRecording
+from depthd.cameras.link import CameraLink, LinkState
 from depthd.config import Config
 from depthd.errors import DepthdError
 from depthd.phases import Phase
@@ -22,11 +22,9 @@ from depthd.service.reload import reload_into
 from depthd.service.report import Reporter
 from depthd.service.watched import WatchedPhases, limits_of
 from depthd.shm.layout import CameraState
+from depthd.shm.publisher import Publisher
 
 log = logging.getLogger(__name__)
-
-FIRST_REOPEN_S = 0.1
-LONGEST_REOPEN_S = 5.0
 
 
 class StopRequested(BaseException):
@@ -46,6 +44,12 @@ class Daemon:
         self._stopping = False
         self._reload_requested = False
         self._may_interrupt = False
+        self._publisher: Publisher | None = None
+        self._link = CameraLink(
+            lambda: open_camera(self.config.camera),
+            self._camera_told,
+            has_device=self.config.camera.kind in ("zed", "uvc"),
+        )
 
     def run(self, frame_limit: int | None = None) -> None:
         """Returns after SIGTERM or SIGINT, at the end of a recording, or after `frame_limit` frames.
@@ -61,10 +65,10 @@ class Daemon:
             at_end.enter_context(self._signals_handled())
             with self._interruptible():
                 log.info("starting: %s camera, model %s", self.config.camera.kind, self.config.mono.model)
-                self._pipeline = build_pipeline(self.config, self._open_camera, self._phases)
+                self._pipeline = build_pipeline(self.config, self._link.open, self._phases)
             at_end.callback(self._stop_pipeline)
-            self._phases.guard(self._pipeline.publisher.header_address)
-            self._pipeline.publisher.set_state(CameraState.RUNNING)
+            self._publisher = self._pipeline.publisher
+            self._phases.guard(self._publisher.header_address)
             log.info("%s -> shared memory %s", self._pipeline.camera.description, self.config.name)
             self._loop(frame_limit)
 
@@ -80,7 +84,7 @@ class Daemon:
             except CameraLost as lost:
                 log.warning("camera lost: %s", lost)
                 with self._interruptible():
-                    self._reopen_camera()
+                    self._reopen_camera(lost)
                 continue
             frames += 1
             if frames == 1:
@@ -103,26 +107,21 @@ class Daemon:
         if missed or dropped:
             self._pipeline.publisher.count(dropped=dropped, deadline_misses=missed)
 
-    def _open_camera(self) -> CameraSource:
-        """Opens the configured camera; while it is lost, tries again, ever more slowly."""
-        delay_s = FIRST_REOPEN_S
-        while True:
-            try:
-                self._phases.enter(Phase.OPENING_CAMERA)
-                return open_camera(self.config.camera)
-            except CameraLost as lost:
-                log.warning("no camera: %s (next try in %.1f s)", lost, delay_s)
-                self._reporter.status(f"no camera: {lost.what}")
+    def _camera_told(self, state: LinkState, why: str) -> None:
+        """What the camera's link is about to do, which watchdog, readers and log know beforehand."""
+        if state is LinkState.LOST:
             self._phases.enter(Phase.WAITING)
-            time.sleep(delay_s)
-            delay_s = min(2 * delay_s, LONGEST_REOPEN_S)
+            log.warning("no camera: %s", why)
+            self._reporter.status(f"no camera: {why}")
+        elif state is LinkState.OPENING:
+            self._phases.enter(Phase.OPENING_CAMERA)
+        if self._publisher is not None and state is not LinkState.RUNNING:
+            self._publisher.set_state(CameraState[state.name])
 
-    def _reopen_camera(self) -> None:
+    def _reopen_camera(self, lost: CameraLost) -> None:
         pipeline = self._pipeline
-        pipeline.publisher.set_state(CameraState.LOST)
         self._reporter.lost()
-        pipeline.camera.close()
-        camera = self._open_camera()
+        camera = self._link.reopen(pipeline.camera, str(lost))
         if camera.camera != pipeline.camera.camera:
             camera.close()
             # Readers hold the old calibration.

@@ -7,15 +7,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from depthd import fusion as fusions
 from depthd.cameras.base import CameraSource
-from depthd.cameras.matcher import StereoMatcher
 from depthd.config import Config, FusionConfig, MatcherConfig
 from depthd.frame import Array, Camera, FusionResult, StageTimes, StereoFrame
 from depthd.fusion.base import Fusion
+from depthd.matchers import Matcher, open_matcher
 from depthd.mono import open_engine
 from depthd.mono.base import MonoEngine
 from depthd.phases import Phase, Phases
@@ -38,7 +39,7 @@ class Pipeline:
     def __init__(
         self,
         camera: CameraSource,
-        matcher: StereoMatcher,
+        matcher: Matcher,
         engine: MonoEngine,
         fusion: Fusion,
         publisher: Publisher,
@@ -88,8 +89,8 @@ class Pipeline:
         self.engine, old = engine, self.engine
         old.close()
 
-    def change_matcher(self, config: MatcherConfig) -> None:
-        self.matcher = StereoMatcher(self.camera.camera, config)
+    def change_matcher(self, config: MatcherConfig, weights_dir: Path | None = None) -> None:
+        self.matcher = open_matcher(config, self.camera.camera, weights_dir)
 
     def change_fusion(self, config: FusionConfig) -> None:
         self.fusion = fusions.create(config, self.camera.camera, self.engine.card.output_kind)
@@ -134,7 +135,7 @@ def build_pipeline(config: Config, open_source: Callable[[], CameraSource], phas
         )
         pipeline = Pipeline(
             camera=source,
-            matcher=StereoMatcher(camera, config.matcher),
+            matcher=open_matcher(config.matcher, camera, config.mono.weights_dir),
             engine=engine,
             fusion=fusions.create(config.fusion, camera, engine.card.output_kind),
             publisher=publisher,

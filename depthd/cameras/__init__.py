@@ -18,6 +18,10 @@ def open_camera(config: CameraConfig) -> CameraSource:
         from depthd.cameras.uvc import UvcCamera
 
         return UvcCamera(config)
-    from depthd.cameras.recording import RecordingCamera
+    if config.path.suffix == ".mcap":
+        from depthd.cameras.mcap import McapCamera
 
-    return RecordingCamera(config)
+        return McapCamera(config.path, config.fps, config.loop, config.real_time)
+    from depthd.cameras.recording import open_recording
+
+    return open_recording(config)

@@ -100,8 +100,8 @@ def load_pair(left: Path, right: Path, camera: Camera) -> tuple[NDArray[np.uint8
 
 
 def load_depth(path: Path, camera: Camera) -> NDArray[np.float32]:
-    """float32 (height, width) in metres from a .npy file; NaN, -inf and +inf as in depthd.frame. Raises
-    UsageError.
+    """float32 (height, width) in metres from a .npy file, or the only array of a .npz; NaN, -inf and +inf as
+    in depthd.frame. Raises UsageError.
     """
     try:
         depth = np.load(path, allow_pickle=False)
@@ -114,8 +114,14 @@ def load_depth(path: Path, camera: Camera) -> NDArray[np.float32]:
             f"{path} is not a .npy file", "give a float32 array as numpy.save writes it"
         ) from error
     wanted = (camera.height, camera.width)
+    if isinstance(depth, np.lib.npyio.NpzFile) and len(depth.files) == 1:
+        depth = depth[depth.files[0]]
     if not isinstance(depth, np.ndarray) or depth.dtype != np.float32 or depth.shape != wanted:
-        found = f"{depth.dtype} {depth.shape}" if isinstance(depth, np.ndarray) else "an archive"
+        found = (
+            f"{depth.dtype} {depth.shape}"
+            if isinstance(depth, np.ndarray)
+            else "an archive of several arrays"
+        )
         raise UsageError(f"the depth map {path} is {found}", f"give float32 {wanted} in metres")
     if (depth[np.isfinite(depth)] <= 0).any():
         raise UsageError(

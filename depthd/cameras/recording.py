@@ -7,9 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from depthd.cameras.base import EndOfRecording
+import numpy as np
+
+from depthd.cameras.base import CameraSource, EndOfRecording
 from depthd.cameras.camera_file import load_camera, load_depth, load_pair
 from depthd.cameras.pacing import Pacing
+from depthd.cameras.video_file import VideoFile
 from depthd.config import RecordingCameraConfig
 from depthd.errors import UsageError
 from depthd.frame import Camera, StereoFrame
@@ -26,6 +29,57 @@ class Pair:
     depth: Path | None
 
 
+def open_recording(config: RecordingCameraConfig) -> CameraSource:
+    """A folder of pictures or a side-by-side video, by what `path` is. Raises UsageError."""
+    return VideoRecordingCamera(config) if config.path.is_file() else RecordingCamera(config)
+
+
+class VideoRecordingCamera:
+    """Plays a video of rectified pairs, left eye in the left half, with camera.json (of one eye) beside it.
+
+    Frames carry no depth. Raises UsageError where file or calibration are wrong, EndOfRecording at the end.
+    """
+
+    def __init__(self, config: RecordingCameraConfig) -> None:
+        self._config = config
+        self._camera = load_camera(config.camera_file or config.path.with_name("camera.json"))
+        self._video = VideoFile(config.path, config.real_time, config.loop, config.fps)
+        wanted = (2 * self._camera.width, self._camera.height)
+        if self._video.size != wanted:
+            self._video.close()
+            found = "x".join(map(str, self._video.size))
+            raise UsageError(
+                f"{config.path} is {found}, but two pictures of the camera file are {wanted[0]}x{wanted[1]}",
+                "set camera.camera_file to that of this video",
+            )
+
+    @property
+    def camera(self) -> Camera:
+        return self._camera
+
+    @property
+    def description(self) -> str:
+        return f"recording {self._config.path}"
+
+    @property
+    def period_s(self) -> float:
+        return self._video.period_s
+
+    def grab(self) -> StereoFrame:
+        index, captured_ns, picture = self._video.read()
+        return StereoFrame(
+            index=index,
+            captured_ns=captured_ns,
+            picture_clock_ns=round(index / self._video.fps * 1e9),
+            camera=self._camera,
+            left_bgr=np.ascontiguousarray(picture[:, : self._camera.width]),
+            right_bgr=np.ascontiguousarray(picture[:, self._camera.width :]),
+        )
+
+    def close(self) -> None:
+        self._video.close()
+
+
 class RecordingCamera:
     """Plays a folder of rectified pairs, in the order of the numbers in their names.
 
@@ -40,7 +94,8 @@ class RecordingCamera:
         folder = config.path
         if not folder.is_dir():
             raise UsageError(
-                f"there is no recording folder {folder}", "set camera.path to a folder of picture pairs"
+                f"there is no recording folder {folder}",
+                "set camera.path to a folder of picture pairs, or to a side-by-side video",
             )
         self._camera = load_camera(config.camera_file or folder / "camera.json")
         self.pairs = find_pairs(folder)
@@ -96,7 +151,7 @@ def find_pairs(folder: Path) -> list[Pair]:
             raise UsageError(
                 f"{left} has no right picture", f"add {partner(left, 'right').with_suffix(left.suffix)}"
             )
-        pairs.append(Pair(left, right, _existing(partner(left, "depth"), (".npy",))))
+        pairs.append(Pair(left, right, _existing(partner(left, "depth"), (".npy", ".npz"))))
     return pairs
 
 

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depthd.cameras.base import CameraLost, EndOfRecording
+from depthd.cameras.base import CameraLost
 from depthd.cameras.calibration import load_calibration
-from depthd.cameras.pacing import Pacing
 from depthd.cameras.rectify import Rectifier
+from depthd.cameras.video_file import VideoFile
 from depthd.config import Resolution, UvcCameraConfig
 from depthd.errors import UsageError
 from depthd.frame import Camera, StereoFrame
@@ -48,11 +48,10 @@ class UvcCamera:
 
     def __init__(self, config: UvcCameraConfig) -> None:
         self._config = config
-        self._is_file = Path(config.device).is_file()
         width, height = _wanted_size(config)
-        self._capture: _Live | _File
-        if self._is_file:
-            self._capture = _File(config)
+        self._capture: _Live | VideoFile
+        if Path(config.device).is_file():
+            self._capture = VideoFile(Path(config.device), config.real_time, config.loop, config.fps)
         else:
             self._capture = _Live(config, width, height)
         try:
@@ -70,7 +69,7 @@ class UvcCamera:
             )
         eye = (width // 2 if stereo else width, height)
         self._rectifier = None
-        path = _calibration_path(self._config) if stereo else None
+        path = _calibration_path(self._config) if stereo and not self._config.raw else None
         if path is not None:
             unit = {"mm": 0.001, "m": 1.0}[self._config.calibration_unit]
             self._rectifier = Rectifier(load_calibration(path, *eye, unit))
@@ -78,11 +77,12 @@ class UvcCamera:
         else:
             focal = WEBCAM_FOCAL_PER_WIDTH * eye[0]
             self._camera = Camera(*eye, focal, focal, (eye[0] - 1) / 2, (eye[1] - 1) / 2, baseline_m=0.0)
-            log.warning("%s has no calibration: depth is relative, not in metres", self._config.device)
+            if not self._config.raw:
+                log.warning("%s has no calibration: depth is relative, not in metres", self._config.device)
         shape = (FRAMES_IN_FLIGHT, eye[1], eye[0], 3)
         self._left = np.zeros(shape, np.uint8)
-        self._right = np.zeros(shape, np.uint8) if self._rectifier else None
-        self._unknown = np.full((eye[1], eye[0]), np.nan, np.float32) if self._rectifier is None else None
+        self._right = np.zeros(shape, np.uint8) if self._rectifier or (stereo and self._config.raw) else None
+        self._unknown = np.full((eye[1], eye[0]), np.nan, np.float32) if self._right is None else None
         self._slot = 0
 
     @property
@@ -91,7 +91,7 @@ class UvcCamera:
 
     @property
     def description(self) -> str:
-        kind = "rectified" if self._rectifier else "relative only"
+        kind = "rectified" if self._rectifier else "raw" if self._config.raw else "relative only"
         return f"uvc {self._config.device} {self._camera.width}x{self._camera.height} {kind}"
 
     @property
@@ -108,6 +108,9 @@ class UvcCamera:
             self._rectifier.right(picture[:, self._camera.width :], right)
         else:
             np.copyto(left, picture[:, : self._camera.width])
+            if self._right is not None:
+                right = self._right[slot]
+                np.copyto(right, picture[:, self._camera.width :])
         return StereoFrame(
             index=index,
             captured_ns=captured_ns,
@@ -120,46 +123,6 @@ class UvcCamera:
 
     def close(self) -> None:
         self._capture.close()
-
-
-class _File:
-    """A video file in place of the device, paced like it."""
-
-    def __init__(self, config: UvcCameraConfig) -> None:
-        self._config = config
-        self._video: Any = cv2.VideoCapture(config.device)
-        if not self._video.isOpened():
-            raise UsageError(
-                f"{config.device} is not a video that OpenCV can read", "give another camera.device"
-            )
-        self.size = _size(self._video)
-        fps = self._video.get(cv2.CAP_PROP_FPS) or float(config.fps or 30)
-        self.period_s = 1 / fps if config.real_time else 0.0
-        self._pacing = Pacing(self.period_s)
-        self._next = 0
-
-    def read(self) -> tuple[int, int, NDArray[np.uint8]]:
-        index, captured_ns = self._pacing.next_frame()
-        while self._next < index:
-            # Left out because nobody took it in time.
-            self._advance(self._video.grab)
-        self._advance(self._video.grab)
-        whole, picture = self._video.retrieve()
-        if not whole:
-            raise CameraLost(f"{self._config.device} has a frame that cannot be decoded", "record it again")
-        return index, captured_ns, picture
-
-    def _advance(self, grab: Any) -> None:
-        if not grab():
-            if not self._config.loop or self._next == 0:
-                raise EndOfRecording(f"{self._config.device} has ended")
-            self._video.set(cv2.CAP_PROP_POS_FRAMES, 0)
-            if not grab():
-                raise EndOfRecording(f"{self._config.device} cannot be played again")
-        self._next += 1
-
-    def close(self) -> None:
-        self._video.release()
 
 
 class _Live:

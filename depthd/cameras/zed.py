@@ -6,6 +6,7 @@ import contextlib
 import logging
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -34,7 +35,7 @@ class _Mats:
     """
 
     left: Any
-    depth: Any
+    depth: Any | None
     right: Any | None
     confidence: Any | None
 
@@ -54,6 +55,7 @@ class ZedCamera:
         self._memory = self._memory_kind()
         self._zed = self._sl.Camera()
         self._mats: list[_Mats] = []
+        self._recording = False
         try:
             self._open()
             self._calibrate()
@@ -61,7 +63,7 @@ class ZedCamera:
             self.close()
             raise
         self._bgr = [np.empty((self._camera.height, self._camera.width, 3), np.uint8) for _ in self._mats]
-        self._right_bgr = [np.empty_like(bgr) for bgr in self._bgr] if config.right else []
+        self._right_bgr = [np.empty_like(bgr) for bgr in self._bgr]
         self._slot = 0
         self._index = -1
         self._dropped = 0
@@ -83,8 +85,11 @@ class ZedCamera:
         self._slot = (self._slot + 1) % FRAMES_IN_FLIGHT
         mats, resolution = self._mats[self._slot], self._resolution
         self._need(self._zed.retrieve_image(mats.left, self._left_view, self._memory, resolution))
-        self._need(self._zed.retrieve_measure(mats.depth, self._sl.MEASURE.DEPTH, self._memory, resolution))
-        right = confidence = None
+        depth = right = confidence = None
+        if mats.depth is not None:
+            measure = self._sl.MEASURE.DEPTH
+            self._need(self._zed.retrieve_measure(mats.depth, measure, self._memory, resolution))
+            depth = self._data(mats.depth)
         if mats.right is not None:
             self._need(self._zed.retrieve_image(mats.right, self._right_view, self._memory, resolution))
             right = self._bgr_of(mats.right, self._right_bgr)
@@ -101,9 +106,18 @@ class ZedCamera:
             camera=self._camera,
             left_bgr=self._bgr_of(mats.left, self._bgr),
             right_bgr=right,
-            depth_m=self._data(mats.depth),
+            depth_m=depth,
             confidence=confidence,
         )
+
+    def record_svo(self, path: Path) -> None:
+        """From now on, every grab also goes into an SVO file, until close(). Raises DepthdError."""
+        sl = self._sl
+        parameters = sl.RecordingParameters(str(path), sl.SVO_COMPRESSION_MODE.H264)
+        code = self._zed.enable_recording(parameters)
+        if zed_sdk.outcome(code) is not Outcome.GOOD:
+            raise DepthdError(*zed_sdk.meaning(code))
+        self._recording = True
 
     def close(self) -> None:
         """GPU buffers go first: close() destroys the CUDA context in which they may live."""
@@ -113,6 +127,9 @@ class ZedCamera:
                     if mat is not None:
                         mat.free(self._sl.MEM.GPU)
         self._mats = []
+        if self._recording:
+            self._zed.disable_recording()
+            self._recording = False
         self._zed.close()
 
     # ---- opening
@@ -162,7 +179,8 @@ class ZedCamera:
         init = sl.InitParameters()
         init.camera_resolution = zed_sdk.member(sl.RESOLUTION, resolution, "camera.resolution")
         init.camera_fps = config.fps
-        init.depth_mode = zed_sdk.member(sl.DEPTH_MODE, config.depth_mode, "camera.depth_mode")
+        mode = "NONE" if config.raw else config.depth_mode
+        init.depth_mode = zed_sdk.member(sl.DEPTH_MODE, mode, "camera.depth_mode")
         init.coordinate_units = sl.UNIT.METER
         init.depth_minimum_distance = config.minimum_depth_m
         init.depth_maximum_distance = config.maximum_depth_m
@@ -226,7 +244,9 @@ class ZedCamera:
         self._period_s = 1.0 / fps if fps and (self._live or config.real_time) else 0.0
         self._description = f"{zed_sdk.code_name(information.camera_model)} {information.serial_number}"
         self._left_view, self._right_view, pixel = sl.VIEW.LEFT, sl.VIEW.RIGHT, sl.MAT_TYPE.U8_C4
-        if not self._memory_is_gpu and hasattr(sl.VIEW, "LEFT_BGR"):
+        if config.raw:
+            self._left_view, self._right_view = sl.VIEW.LEFT_UNRECTIFIED, sl.VIEW.RIGHT_UNRECTIFIED
+        elif not self._memory_is_gpu and hasattr(sl.VIEW, "LEFT_BGR"):
             self._left_view, self._right_view, pixel = sl.VIEW.LEFT_BGR, sl.VIEW.RIGHT_BGR, sl.MAT_TYPE.U8_C3
         self._pixel_is_bgr = pixel is sl.MAT_TYPE.U8_C3
 
@@ -237,14 +257,14 @@ class ZedCamera:
         self._mats = [
             _Mats(
                 mat(pixel),
-                mat(real),
-                mat(pixel) if config.right else None,
+                None if config.raw else mat(real),
+                mat(pixel) if config.right or config.raw else None,
                 mat(real) if config.confidence else None,
             )
             for _ in range(FRAMES_IN_FLIGHT)
         ]
         self._runtime = sl.RuntimeParameters()
-        self._runtime.enable_depth = True
+        self._runtime.enable_depth = not config.raw
         self._runtime.enable_fill_mode = config.fill
         self._runtime.confidence_threshold = config.confidence_threshold
         self._runtime.texture_confidence_threshold = config.texture_confidence_threshold

@@ -74,6 +74,7 @@ _OUTCOMES = {
 }
 
 _MEANINGS = {
+    "SVO_RECORDING_ERROR": ("the SVO file cannot be written", "check the folder and the free space"),
     "CAMERA_NOT_DETECTED": ("no ZED delivers frames", "check cable and power; `lsusb -d 2b03:` must list it"),
     "CAMERA_REBOOTING": ("the ZED is restarting", "wait"),
     "CANNOT_START_CAMERA_STREAM": (

@@ -20,7 +20,7 @@ from depthd.fusion.parameters import GRID_LEVELS, MonoKind, Parameters, check_pl
 STRATA = 32
 """The picture is split into STRATA x STRATA parts, each of which gives one sample to the consensus."""
 HYPOTHESES = 512
-HYPOTHESIS_TOLERANCE = 0.08
+HYPOTHESIS_TOLERANCE = 0.12
 """Relative mono error within which a sample supports a hypothesis."""
 OUTLIER_COST = 0.35
 """What a plausible sample that does not support a hypothesis costs it; a full supporter gives 1 -
@@ -30,8 +30,8 @@ REFIT_ITERATIONS = 1
 ALIGNMENT_ROUNDS = 4
 CUT_SHARE = 0.5
 """When less of what is remembered agrees with a frame, the scene was cut."""
-TUKEY_FIT = 4.0
-TUKEY_ALIGNMENT = 4.5
+TUKEY_FIT = 2.5
+TUKEY_ALIGNMENT = 3.5
 BALANCE_BINS = 16
 BALANCE_FLOOR = 0.01
 MEMORY_BINS = 32

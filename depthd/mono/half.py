@@ -39,8 +39,8 @@ LEVELS = (0, 1, 2)
 def to_half(source: Path, out: Path, level: int = 0, in_float32: Sequence[str] = ALWAYS_FLOAT32) -> None:
     """Writes a mixed-precision copy of `source`; inputs and outputs stay float32.
 
-    in_float32: operators that stay so at every level. A runtime whose normalisations sum up in float32 whatever their
-    type is (ONNX Runtime on CUDA) can do with (*REDUCING, *SAMPLING).
+    in_float32: operators that stay so at every level. A runtime whose normalisations sum up in float32
+    whatever their type is (ONNX Runtime on CUDA) can do with (*REDUCING, *SAMPLING).
 
     Raises DepthdError where the onnx package is absent or the conversion fails.
     """

@@ -37,4 +37,5 @@ _CONVERSIONS: dict[OutputKind, Callable[[Array, Array], Array]] = {
     "relative_inverse": _as_it_is,
     "metric_depth": _reciprocal,
     "relative_depth": _reciprocal,
+    "disparity": _as_it_is,
 }

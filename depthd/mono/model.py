@@ -19,10 +19,11 @@ from depthd.errors import DepthdError, UsageError
 from depthd.mono.checksum import checksum, verify_checksum
 from depthd.paths import WEIGHTS_DIR
 
-OutputKind = Literal["relative_inverse", "metric_depth", "relative_depth"]
+OutputKind = Literal["relative_inverse", "metric_depth", "relative_depth", "disparity"]
 """relative_inverse: larger is nearer, inverse depth up to scale and shift (Depth Anything V1 and V2, MiDaS).
 metric_depth: metres, larger is farther. relative_depth: depth up to scale, larger is farther
-(Depth Anything V3)."""
+(Depth Anything V3).
+disparity: pixels at the size of the network's input, larger is nearer; of stereo networks, see stereo.py."""
 
 Interpolation = Literal["area", "linear", "cubic"]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -34,7 +35,9 @@ PositivePerChannel = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
 class SizeRule(Section):
     """How large a picture the network gets. Aspect is kept; both sides are multiples of `multiple_px`."""
 
-    multiple_px: PositiveInt = Field(description="Both sides are multiples of this (px): patch or total stride")
+    multiple_px: PositiveInt = Field(
+        description="Both sides are multiples of this (px): patch or total stride"
+    )
     area_px: PositiveInt | None = Field(None, description="Aim at this area (px)")
     short_side_px: PositiveInt | None = Field(None, description="Aim at this short side (px)")
     long_side_px: PositiveInt | None = Field(None, description="Aim at this long side (px)")
@@ -59,11 +62,15 @@ class ModelCard(Section):
 
     title: str = Field(description="For people")
     file: str = Field(description="File in the weights folder")
-    sha256: Sha256 | None = Field(None, description="Checksum of the file; null: pinned when it is first fetched")
+    sha256: Sha256 | None = Field(
+        None, description="Checksum of the file; null: pinned when it is first fetched"
+    )
     data_files: dict[str, Sha256 | None] = Field(
         {}, description="Files that belong beside it (ONNX external data), with their checksums"
     )
-    hub: HubFile | None = Field(None, description="Where to fetch it; null: it comes with depthd or was added by hand")
+    hub: HubFile | None = Field(
+        None, description="Where to fetch it; null: it comes with depthd or was added by hand"
+    )
     checkpoint: bool = Field(
         False, description="The hub holds a transformers checkpoint, which is exported to ONNX after fetching"
     )
@@ -74,14 +81,23 @@ class ModelCard(Section):
     origin: str = Field(description="Who made it, from what")
     limits: str = Field("", description="What it is known to do badly")
     input: str | None = Field(None, description="Name of the input; null: the first")
+    right_input: str | None = Field(None, description="Name of the second input, of a stereo network")
     views: bool = Field(False, description="The input has an axis of views: 1, views, 3, height, width")
     output: str | None = Field(None, description="Name of the output; null: the first")
     output_kind: OutputKind = Field(description="What the numbers mean")
     size: SizeRule = Field(description="Input size")
-    mean: PerChannel = Field((0.485, 0.456, 0.406), description="Subtracted per channel, R G B, of values 0 to 1")
+    mean: PerChannel = Field(
+        (0.485, 0.456, 0.406), description="Subtracted per channel, R G B, of values 0 to 1"
+    )
     std: PositivePerChannel = Field((0.229, 0.224, 0.225), description="Divided by, per channel, R G B")
     shrink: Interpolation = Field("area", description="Interpolation to a smaller size")
     enlarge: Interpolation = Field("cubic", description="Interpolation to a larger size")
+
+    @model_validator(mode="after")
+    def _has_a_right_eye_if_it_needs_one(self) -> Self:
+        if (self.output_kind == "disparity") != (self.right_input is not None):
+            raise ValueError("right_input belongs to output_kind disparity, and disparity needs right_input")
+        return self
 
 
 class Manifest(Section):
@@ -146,7 +162,8 @@ def find_model(name_or_path: str, manifest: Manifest | None = None, folder: Path
 
 
 def locate(card: ModelCard, folder: Path | None = None) -> Path | None:
-    """The card's file in the weights folder, or in the one that comes with depthd; None if it is in neither."""
+    """The card's file in the weights folder, or in the one that comes with depthd; None if it is in neither.
+    """
     places = (place / card.file for place in (folder or WEIGHTS_DIR, WEIGHTS_DIR))
     return next((place for place in places if place.is_file()), None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
@@ -95,7 +96,9 @@ class OnnxEngine:
         return self._map
 
     def on_device(self) -> DeviceBinding:
-        """Buffers in GPU memory, made when the first picture from there comes. Raises DepthdError without CuPy."""
+        """Buffers in GPU memory, made when the first picture from there comes. Raises DepthdError without
+        CuPy.
+        """
         if self._preprocessor is None:
             raise RuntimeError("prepare() comes before infer()")
         if self._on_device is None:
@@ -144,7 +147,9 @@ class OnnxEngine:
         pixels = as_input(self._preprocessor.buffer, self.card)
         self._binding = self._session.io_binding()
         self._binding.bind_input(self._input_name, "cpu", 0, np.float32, pixels.shape, pixels.ctypes.data)
-        self._binding.bind_output(self._output_name, "cpu", 0, np.float32, self._output.shape, self._output.ctypes.data)
+        self._binding.bind_output(
+            self._output_name, "cpu", 0, np.float32, self._output.shape, self._output.ctypes.data
+        )
         self._session.run_with_iobinding(self._binding)
 
     def _note_finite(self, finite: bool) -> None:
@@ -167,8 +172,10 @@ def import_onnxruntime() -> ModuleType:
 def open_session(
     model: Model, threads: int = 0, providers: Sequence[Provider] = ("cpu",), cuda_graph: bool = False
 ) -> Any:
-    """An InferenceSession. cuda_graph: the CUDA provider captures the network and replays it, for device buffers only.
-    Raises DepthdError for a file that is no ONNX or cannot be run here."""
+    """An InferenceSession. Raises DepthdError for a file that is no ONNX or cannot be run here.
+
+    cuda_graph: the CUDA provider captures the network and replays it, for device buffers only.
+    """
     runtime = import_onnxruntime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads or os.cpu_count() or 1
@@ -198,13 +205,16 @@ def run_once(model: Model, inputs: Sequence[Array], threads: int = 0) -> list[Ar
     DepthdError.
     """
     session = open_session(model, threads)
+    return [run_in(session, model, pixels) for pixels in inputs]
+
+
+def run_in(session: Any, model: Model, pixels: Array) -> Array:
+    """The model's map, float32 (h, w), for float32 (1, 3, height, width), in a session of it. Raises
+    DepthdError.
+    """
     input_name, _ = _input_of(session, model)
-    output_name = _output_of(session, model)
-    maps = []
-    for pixels in inputs:
-        output = _run(session, model, input_name, output_name, as_input(pixels, model.card))
-        maps.append(output.reshape(output.shape[-2:]))
-    return maps
+    output = _run(session, model, input_name, _output_of(session, model), as_input(pixels, model.card))
+    return output.reshape(output.shape[-2:])
 
 
 def as_input(pixels: Array, card: ModelCard) -> Array:
@@ -213,8 +223,11 @@ def as_input(pixels: Array, card: ModelCard) -> Array:
 
 
 def one_line(error: Exception) -> str:
-    """ONNX Runtime's messages span lines and name its source files; the beginning says what is wrong."""
-    return " ".join(str(error).split())[:200]
+    """ONNX Runtime's messages begin with codes, span lines and end in its source files; the middle says what
+    is wrong.
+    """
+    text = " ".join(str(error).split())
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)[:200]
 
 
 def _run(session: Any, model: Model, input_name: str, output_name: str, pixels: Array) -> Array:
@@ -247,7 +260,9 @@ def _input_of(session: Any, model: Model) -> tuple[str, list[Any]]:
     if len(inputs) != 1 or found.type != "tensor(float)" or not channels_fit:
         every = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs.values())
         axes = "pictures, views, 3, height, width" if model.card.views else "pictures, 3, height, width"
-        raise DepthdError(f"{model.path} takes {every}", f"depthd needs one float32 input of rank {rank}: {axes}")
+        raise DepthdError(
+            f"{model.path} takes {every}", f"depthd needs one float32 input of rank {rank}: {axes}"
+        )
     return name, list(found.shape)
 
 
@@ -255,7 +270,9 @@ def _output_of(session: Any, model: Model) -> str:
     names = [o.name for o in session.get_outputs()]
     name = model.card.output or names[0]
     if name not in names:
-        raise DepthdError(f"{model.path} has no output {name!r}, only {', '.join(names)}", "correct the model's card")
+        raise DepthdError(
+            f"{model.path} has no output {name!r}, only {', '.join(names)}", "correct the model's card"
+        )
     return name
 
 

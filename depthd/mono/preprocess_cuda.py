@@ -1,4 +1,5 @@
-"""From a camera picture on the GPU to what a network takes, there (kernel: preprocess.cuh beside this file)."""
+"""From a camera picture on the GPU to what a network takes, there (kernel: preprocess.cuh beside this file).
+"""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def reload_into(pipeline: Pipeline, old: Config, new: Config) -> Config:
         camera = pipeline.camera.camera
         pipeline.change_engine(open_mono(applied, camera))
     if "matcher" in live:
-        pipeline.change_matcher(applied.matcher)
+        pipeline.change_matcher(applied.matcher, applied.mono.weights_dir)
     if "mono" in live or "fusion" in live:
         pipeline.change_fusion(applied.fusion)
     _log_outcome(live, [name for name in changed if name not in LIVE])

@@ -40,6 +40,8 @@ class WatchedPhases:
 STOP_LIMIT_S = 5.0
 WAIT_LIMIT_S = 30.0
 PERIODS_PER_FRAME = 3
+SLOWEST_FPS = 15.0
+"""Where the camera itself chooses its rate: no ZED's mode is slower."""
 
 
 def limits_of(config: Config) -> dict[Phase, float]:
@@ -49,7 +51,7 @@ def limits_of(config: Config) -> dict[Phase, float]:
         Phase.OPENING_CAMERA: service.camera_limit_s,
         Phase.LOADING_MODEL: service.model_limit_s,
         Phase.FIRST_FRAME: service.model_limit_s,
-        Phase.FRAME: max(service.frame_limit_s, PERIODS_PER_FRAME / config.camera.fps),
+        Phase.FRAME: max(service.frame_limit_s, PERIODS_PER_FRAME / (config.camera.fps or SLOWEST_FPS)),
         Phase.WAITING: WAIT_LIMIT_S,
         Phase.STOPPING: STOP_LIMIT_S,
     }

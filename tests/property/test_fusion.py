@@ -57,9 +57,9 @@ def test_wrong_values_that_agree_beyond_the_range_do_not_win(backend, seed):
     frame = known_frame(seed=seed)
     random = np.random.default_rng(seed)
     frame.mono = np.minimum(frame.mono, 2.5)
-    frame.mono[45:] = random.uniform(4.0, 6.0, frame.mono[45:].shape)
+    frame.mono[60:] = random.uniform(4.0, 6.0, frame.mono[60:].shape)
     frame.stereo_depth_m = (1.0 / (SCALE * frame.mono + SHIFT)).astype(np.float32)
-    frame.stereo_depth_m[45:] = 1.0 / random.normal(0.5, 0.02, frame.mono[45:].shape)
+    frame.stereo_depth_m[60:] = 1.0 / random.normal(0.5, 0.02, frame.mono[60:].shape)
     result, _ = fuse(fusion_of(backend, frame.camera), frame.camera, frame.stereo_depth_m, frame.mono)
     assert result.fit.scale == pytest.approx(SCALE, rel=0.1)
 

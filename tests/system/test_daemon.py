@@ -145,3 +145,35 @@ def test_the_end_of_a_recording_ends_it_with_success(start_daemon: StartDaemon, 
     daemon = start_daemon("--set", recording)
     assert daemon.process.wait(60) == 0
     assert "the recording has ended after 1 frames" in daemon.said()
+
+
+FAKETIME = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
+
+
+@pytest.mark.skipif(FAKETIME is None, reason="libfaketime is missing: apt-get install faketime")
+def test_a_clock_that_is_stepped_back_a_day_changes_nothing(start_daemon: StartDaemon, tmp_path: Path):
+    step = tmp_path / "step"
+    step.write_text("+0d\n")
+    daemon = start_daemon(
+        "--set",
+        "service.statistics_period_s=0.3",
+        LD_PRELOAD=str(FAKETIME),
+        FAKETIME_TIMESTAMP_FILE=str(step),
+        FAKETIME_NO_CACHE="1",
+        DONT_FAKE_MONOTONIC="1",
+    )
+    with daemon.attach() as reader:
+        before = reader.wait(timeout=30)
+        first_id, writer, published_ns = before.id, before.writer_id, before.timestamps.published_ns
+        said = len(daemon.said().splitlines())
+        step.write_text("-25h\n")
+        for _ in range(10):
+            frame = reader.wait(timeout=30)
+            assert frame.timestamps.published_ns > published_ns
+            published_ns = frame.timestamps.published_ns
+        assert frame.writer_id == writer
+        assert frame.id >= first_id + 10
+        after = daemon.said().splitlines()[said:]
+        assert after, "statistics go on too"
+        # 25 hours, so that the step shows in the hour that stands before each line.
+        assert after[-1].split(":")[0] != daemon.said().split(":")[0]

@@ -9,11 +9,14 @@ from depthd.errors import DepthdError
 from depthd.mono.export import export_onnx
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'depthd[export]'")
-transformers = pytest.importorskip("transformers", reason="transformers is not installed: pip install 'depthd[export]'")
+transformers = pytest.importorskip(
+    "transformers", reason="transformers is not installed: pip install 'depthd[export]'"
+)
 
 
 def small_model(kind: str):
-    """Depth Anything's architecture, randomly initialised and small; its output varies by more than its mean."""
+    """Depth Anything's architecture, randomly initialised and small; its output varies by more than its mean.
+    """
     backbone = transformers.Dinov2Config(
         hidden_size=32, num_hidden_layers=4, num_attention_heads=2, image_size=70, patch_size=14,
         out_indices=[1, 2, 3, 4], reshape_hidden_states=False, apply_layernorm=True,
@@ -57,3 +60,23 @@ def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DepthdError, match="is no Depth Anything checkpoint"):
         export_onnx(tmp_path, tmp_path / "out.onnx")
     assert not (tmp_path / "out.onnx").exists()
+
+
+def test_attention_in_an_export_becomes_one_operator(tmp_path: Path) -> None:
+    """PyTorch's exporter spells attention out in its own way."""
+    import onnx
+    import onnxruntime
+
+    from depthd.mono.attention import fuse_attention
+
+    model = small_model("relative")
+    model.save_pretrained(tmp_path / "checkpoint")
+    export_onnx(tmp_path / "checkpoint", tmp_path / "out.onnx")
+    proto = onnx.load(tmp_path / "out.onnx")
+    assert fuse_attention(proto) == 4
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    pixels = torch.randn(1, 3, 56, 98)
+    with torch.no_grad():
+        expected = model(pixels).predicted_depth.numpy()
+    (found,) = session.run(None, {"pixel_values": pixels.numpy()})
+    np.testing.assert_allclose(found, expected, atol=1e-4)

@@ -48,7 +48,9 @@ def test_a_path_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_a_model_whose_file_is_absent_says_how_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(DepthdError, match=r"the file n\.onnx of model n is not here; a file given by its path"):
+    with pytest.raises(
+        DepthdError, match=r"the file n\.onnx of model n is not here; a file given by its path"
+    ):
         find_model("n", Manifest(models={"n": default_card("n.onnx")}), tmp_path)
     with pytest.raises(DepthdError, match="is not here; depthd weights pull depth-anything-v2-small"):
         find_model("depth-anything-v2-small", folder=tmp_path)
@@ -106,7 +108,7 @@ def test_a_size_rule_has_exactly_one_aim() -> None:
 def test_a_wrong_card_is_named_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "manifest.yaml"
     text = (WEIGHTS_DIR / "manifest.yaml").read_text()
-    path.write_text(text.replace("output_kind: relative_inverse", "output_kind: disparity", 1))
+    path.write_text(text.replace("output_kind: relative_inverse", "output_kind: nearness", 1))
     line = next(i for i, row in enumerate(text.splitlines(), 1) if "output_kind" in row)
     with pytest.raises(UsageError) as caught:
         read_manifest(path)

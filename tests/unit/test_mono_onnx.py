@@ -27,7 +27,10 @@ def graph(
             nodes,
             "g",
             [helper.make_tensor_value_info(name, element, shape) for name, shape in inputs.items()],
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
+            [
+                helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+                for name, shape in outputs.items()
+            ],
             [constant],
         ),
         opset_imports=[helper.make_opsetid("", 17)],
@@ -211,3 +214,24 @@ def test_a_model_card_is_offered_for_the_fusion() -> None:
     card = open_engine(MonoConfig()).card
     assert isinstance(card, ModelCard)
     assert card == find_model("depthd-small").card
+
+
+def test_a_network_with_an_axis_of_views_gets_one_view(tmp_path: Path) -> None:
+    """Depth Anything V3: (pictures, views, 3, height, width) -> (pictures, views, height, width), larger is
+    farther.
+    """
+    node = helper.make_node("ReduceMean", ["x"], ["y"], axes=[2], keepdims=0)
+    path = graph(tmp_path / "v3.onnx", [node], {"x": ["n", "v", 3, "h", "w"]}, {"y": ["n", "v", "h", "w"]})
+    engine = OnnxEngine(model_at(path, views=True, output_kind="relative_depth"), short_side_px=28)
+    engine.prepare(60, 100)
+    plain = OnnxEngine(model_at(mean_of_channels(tmp_path / "mean.onnx")), short_side_px=28)
+    plain.prepare(60, 100)
+    np.testing.assert_allclose(engine.infer(picture()), plain.infer(picture()), rtol=1e-5)
+
+
+def test_providers_that_are_not_here_are_passed_over(tmp_path: Path) -> None:
+    model = model_at(mean_of_channels(tmp_path / "mean.onnx"))
+    engine = OnnxEngine(model, providers=("tensorrt", "cuda"))
+    engine.prepare(60, 100)
+    assert engine.provider in ("tensorrt", "cuda", "cpu")
+    assert engine.infer(picture()).size > 0

@@ -24,9 +24,11 @@ def mono_pixel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kernel")
     (folder / "kernel.c").write_text(
         f'#include "{KERNEL}"\n'
-        "void resize(const unsigned char *bgr, long pitch, int h, int w, int oh, int ow, int taps, float *out) {\n"
+        "void resize(const unsigned char *bgr, long pitch, int h, int w, int oh, int ow, int taps,"
+        " float *out) {\n"
         "  for (int c = 0; c < 3; c++) for (int y = 0; y < oh; y++) for (int x = 0; x < ow; x++)\n"
-        "    out[(y * ow + x) * 3 + c] = mono_pixel(bgr, pitch, h, w, oh, ow, y, x, c, taps, 2.0f, 1.0f);\n}\n"
+        "    out[(y * ow + x) * 3 + c] ="
+        " mono_pixel(bgr, pitch, h, w, oh, ow, y, x, c, taps, 2.0f, 1.0f);\n}\n"
     )
     command = [compiler, "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "kernel.c", "-o", "kernel.so", "-lm"]
     subprocess.run(command, cwd=folder, check=True)

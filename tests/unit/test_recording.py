@@ -74,6 +74,50 @@ def test_both_layouts_play_in_the_order_of_their_numbers(tmp_path, layout):
     camera.close()
 
 
+def write_video(path: Path, count: int, width: int = 40) -> None:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"FFV1"), 25, (width, SIZE[0]))
+    for k in range(count):
+        writer.write(np.hstack([picture(10 * k, (12, width // 2)), picture(10 * k + 5, (12, width // 2))]))
+    writer.release()
+
+
+def test_a_side_by_side_video_plays_with_the_camera_file_beside_it(tmp_path):
+    write_camera(tmp_path)
+    write_video(tmp_path / "walk.mkv", 6)
+    camera = open_camera(recording(tmp_path / "walk.mkv"))
+    for k in range(6):
+        frame = camera.grab().check()
+        assert frame.depth_m is None
+        assert (frame.index, frame.left_bgr[0, 0, 0], frame.right_bgr[0, 0, 0]) == (k, 10 * k, 10 * k + 5)
+    with pytest.raises(EndOfRecording):
+        camera.grab()
+    camera.close()
+    looped = open_camera(recording(tmp_path / "walk.mkv", loop=True))
+    assert [looped.grab().left_bgr[0, 0, 0] for _ in range(8)] == [0, 10, 20, 30, 40, 50, 0, 10]
+    looped.close()
+    timed = open_camera(recording(tmp_path / "walk.mkv", real_time=True))
+    assert timed.period_s == pytest.approx(1 / 25)
+    timed.close()
+
+
+def test_a_video_of_another_size_than_its_camera_file_is_an_error(tmp_path):
+    write_camera(tmp_path)
+    write_video(tmp_path / "walk.mkv", 2, width=80)
+    with pytest.raises(UsageError, match="is 80x12, but two pictures of the camera file are 40x12"):
+        open_camera(recording(tmp_path / "walk.mkv"))
+    (tmp_path / "text.mkv").write_text("not a video")
+    with pytest.raises(UsageError, match=r"text\.mkv is not a video"):
+        open_camera(recording(tmp_path / "text.mkv"))
+
+
+def test_depth_may_come_compressed(tmp_path):
+    write_camera(tmp_path)
+    beside(tmp_path, 1)
+    (tmp_path / "depth_1.npy").unlink()
+    np.savez_compressed(tmp_path / "depth_1.npz", depth=np.full(SIZE, 3.5, np.float32))
+    assert (open_camera(recording(tmp_path)).grab().depth_m == 3.5).all()
+
+
 def test_a_single_pair_loops_for_ever(tmp_path):
     write_camera(tmp_path)
     cv2.imwrite(str(tmp_path / "left.png"), picture(1))
@@ -191,13 +235,13 @@ def test_bad_depth_maps_are_named(tmp_path):
     camera = load_camera(write_camera(tmp_path))
     np.save(tmp_path / "double.npy", np.zeros(SIZE))
     np.save(tmp_path / "small.npy", np.zeros((3, 4), np.float32))
-    np.savez(tmp_path / "archive.npz", np.zeros(SIZE, np.float32))
+    np.savez(tmp_path / "archive.npz", np.zeros(SIZE, np.float32), np.zeros(SIZE, np.float32))
     (tmp_path / "text.npy").write_text("metres")
     (tmp_path / "empty.npy").write_text("")
     for name, words in {
         "double.npy": "float64",
         "small.npy": r"\(3, 4\)",
-        "archive.npz": "an archive",
+        "archive.npz": "an archive of several",
         "text.npy": "is not a .npy file",
         "empty.npy": "is not a .npy file",
         "none.npy": "cannot be read",

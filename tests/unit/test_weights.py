@@ -17,7 +17,9 @@ from depthd.errors import DepthdError, UsageError
 from depthd.mono.model import LOCAL_MANIFEST, ModelCard, find_model, load_manifest
 from depthd.paths import WEIGHTS_DIR
 
-pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed: pip install 'depthd[weights]'")
+pytest.importorskip(
+    "huggingface_hub", reason="huggingface_hub is not installed: pip install 'depthd[weights]'"
+)
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 CARD = {
@@ -43,11 +45,14 @@ def folder_with(folder: Path, **changes: object) -> Path:
 
 
 def left_overs(folder: Path) -> list[str]:
-    return sorted(p.name for p in folder.iterdir() if not p.name.endswith(".sha256") and p.name != LOCAL_MANIFEST)
+    return sorted(
+        p.name for p in folder.iterdir() if not p.name.endswith(".sha256") and p.name != LOCAL_MANIFEST
+    )
 
 
 def break_quickly(monkeypatch) -> None:
-    """The hub's library keeps whole blocks of 10 MB and waits between tries; small blocks and no waits here."""
+    """The hub's library keeps whole blocks of 10 MB and waits between tries; small blocks and no waits here.
+    """
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 10_000)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
 
@@ -90,7 +95,9 @@ def test_a_cut_connection_is_resumed_where_it_broke(tmp_path: Path, hub: Loopbac
     assert [wanted for _, wanted in hub.gets][1:] == ["bytes=300000-", "bytes=500000-"]
 
 
-def test_a_download_given_up_leaves_the_old_file_and_no_parts(tmp_path: Path, hub: LoopbackHub, monkeypatch) -> None:
+def test_a_download_given_up_leaves_the_old_file_and_no_parts(
+    tmp_path: Path, hub: LoopbackHub, monkeypatch
+) -> None:
     break_quickly(monkeypatch)
     folder = folder_with(tmp_path)
     (folder / "tested.onnx").write_bytes(b"old")
@@ -113,7 +120,9 @@ def test_another_file_than_the_card_means_is_refused_and_removed(tmp_path: Path,
     assert weights.pull("tested", folder, endpoint=hub.endpoint).read_bytes() == CONTENT
 
 
-def test_a_file_without_a_known_checksum_is_pinned_when_first_fetched(tmp_path: Path, hub: LoopbackHub) -> None:
+def test_a_file_without_a_known_checksum_is_pinned_when_first_fetched(
+    tmp_path: Path, hub: LoopbackHub
+) -> None:
     folder = folder_with(tmp_path, sha256=None)
     path = weights.pull("tested", folder, endpoint=hub.endpoint)
     assert load_manifest(folder).pins == {"tested.onnx": hashlib.sha256(CONTENT).hexdigest()}
@@ -126,7 +135,9 @@ def test_a_file_without_a_known_checksum_is_pinned_when_first_fetched(tmp_path: 
 
 
 @pytest.mark.parametrize("status", [404, 401, 403, 500])
-def test_what_the_hub_answers_is_said_with_what_to_bring_by_hand(tmp_path, hub: LoopbackHub, status: int) -> None:
+def test_what_the_hub_answers_is_said_with_what_to_bring_by_hand(
+    tmp_path, hub: LoopbackHub, status: int
+) -> None:
     hub.status = status
     folder = folder_with(tmp_path)
     with pytest.raises(DepthdError) as caught:
@@ -248,8 +259,17 @@ def test_a_file_is_added_with_a_card_of_its_own(tmp_path: Path) -> None:
 def test_a_wrong_output_kind_is_a_usage_error(tmp_path: Path) -> None:
     mine = tmp_path / "mine.onnx"
     mine.write_bytes(CONTENT)
-    with pytest.raises(UsageError, match="output_kind: should be 'relative_inverse', 'metric_depth' or"):
-        weights.add(mine, "disparity", tmp_path / "weights")
+    with pytest.raises(UsageError, match="output_kind: should be 'relative_inverse', 'metric_depth', "):
+        weights.add(mine, "nearness", tmp_path / "weights")
+
+
+def test_a_stereo_network_names_both_its_inputs(tmp_path: Path) -> None:
+    mine = tmp_path / "pair.onnx"
+    mine.write_bytes(CONTENT)
+    card = weights.add(mine, "disparity", tmp_path / "weights", inputs=("l", "r"))
+    assert (card.input, card.right_input) == ("l", "r")
+    with pytest.raises(UsageError, match="disparity needs right_input"):
+        weights.add(mine, "disparity", tmp_path / "others")
 
 
 def test_every_card_that_asks_for_nothing_is_free_and_every_other_says_why() -> None:

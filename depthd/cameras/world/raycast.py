@@ -14,6 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from depthd.cameras.world.compiled_code import can_be_kept
 from depthd.cameras.world.solids import Optics, Shape
 from depthd.cameras.world.textures import SIDE
 
@@ -39,7 +40,7 @@ CODES = 6
 # their meaning.
 _numba: Any = numba
 compiled = _numba.njit(
-    cache=True, nogil=True, error_model="numpy", fastmath={"contract", "arcp", "nsz"}, _nrt=False
+    cache=can_be_kept(), nogil=True, error_model="numpy", fastmath={"contract", "arcp", "nsz"}, _nrt=False
 )
 # Each array is seven machine words to a call, so functions that take many of them are folded into their
 # caller.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import enum
 import time
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from tests.fakes.pyzed.world import GMSL_SIZES, SIZES, World, now_ns, read_svo
+from tests.fakes.pyzed.world import GMSL_SIZES, SIZES, World, now_ns, read_svo, write_svo
 
 ALL_SIZES = {**SIZES, **GMSL_SIZES}
 FASTEST = {"HD2K": 15, "HD1080": 30, "HD720": 60, "VGA": 100}
@@ -103,6 +104,9 @@ def _enumerations(new: bool) -> dict[str, Any]:
         ),
         "MAT_TYPE": _plain("MAT_TYPE", "F32_C1", "F32_C3", "F32_C4", "U8_C1", "U8_C3", "U8_C4", "U16_C1"),
         "MODEL": _plain("MODEL", "ZED", "ZED_M", "ZED2", "ZED2i", "ZED_X", "ZED_XM"),
+        "SVO_COMPRESSION_MODE": _plain(
+            "SVO_COMPRESSION_MODE", "LOSSLESS", "H264", "H265", "H264_LOSSLESS", "H265_LOSSLESS"
+        ),
         "VIDEO_SETTINGS": _plain(
             "VIDEO_SETTINGS", "BRIGHTNESS", "EXPOSURE", "GAIN", "AEC_AGC", "WHITEBALANCE_AUTO"
         ),
@@ -192,7 +196,13 @@ def _parameters(sl: Any, new: bool) -> dict[str, Any]:
         def __init__(self, width: int = 0, height: int = 0) -> None:
             self.width, self.height = _typed(width, int), _typed(height, int)
 
+    class RecordingParameters:
+        def __init__(self, video_filename: str, compression_mode: Any) -> None:
+            self.video_filename = _typed(video_filename, str)
+            self.compression_mode = _typed(compression_mode, sl.SVO_COMPRESSION_MODE)
+
     return {
+        "RecordingParameters": RecordingParameters,
         "InitParameters": InitParameters,
         "RuntimeParameters": RuntimeParameters,
         "Resolution": Resolution,
@@ -307,10 +317,12 @@ def _camera(sl: Any, new: bool, world: World) -> Any:
             self._position = -1
             self._frame = -1
             self._dropped_at_open = 0
+            self._recorded: Any = None
 
         # ---- life
         def open(self, py_init: Any = None) -> Any:
             init = _typed(py_init, sl.InitParameters)
+            world.refresh()
             if init.depth_minimum_distance > 3:
                 return error.INVALID_FUNCTION_PARAMETERS
             kind, value = init.fields.get("source", ("id", 0))
@@ -356,7 +368,21 @@ def _camera(sl: Any, new: bool, world: World) -> Any:
         def close(self) -> None:
             if self._init is not None:
                 world.open_now -= 1
+            self.disable_recording()
             self._init = self._svo = None
+
+        def enable_recording(self, record: Any) -> Any:
+            path = Path(_typed(record, sl.RecordingParameters).video_filename)
+            if not path.parent.is_dir():
+                return error.SVO_RECORDING_ERROR
+            self._recorded = (path, self._frame)
+            return error.SUCCESS
+
+        def disable_recording(self) -> None:
+            if self._recorded is not None:
+                path, before = self._recorded
+                write_svo(path, self._frame - before, self._name)
+            self._recorded = None
 
         def is_opened(self) -> bool:
             return self._init is not None
@@ -366,6 +392,7 @@ def _camera(sl: Any, new: bool, world: World) -> Any:
             _typed(py_runtime, sl.RuntimeParameters)
             if self._init is None:
                 return error.CAMERA_NOT_INITIALIZED
+            world.refresh()
             world.grabs += 1
             fault = world.faults.pop(world.grabs, None)
             if fault == "hang":

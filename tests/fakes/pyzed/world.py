@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -69,6 +70,15 @@ class World:
     settings: dict[str, int] = field(default_factory=dict)
     released: threading.Event = field(default_factory=threading.Event)
     """Lets a hanging grab go, at the end of a test."""
+
+    control: str = ""
+    """A JSON file of fields that another process writes; read again at every call."""
+
+    def refresh(self) -> None:
+        if self.control and (path := Path(self.control)).exists():
+            with contextlib.suppress(ValueError):
+                for name, value in json.loads(path.read_text()).items():
+                    setattr(self, name, value)
 
     def hang(self) -> None:
         self.released.wait(60)

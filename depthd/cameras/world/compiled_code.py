@@ -1,0 +1,27 @@
+"""Whether Numba may keep compiled code on disk."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+_ROOM_NEEDED = 2**20
+
+
+def can_be_kept() -> bool:
+    """False where the cache folder takes no more data: Numba would end the process instead of going on without.
+
+    The folder is Numba's: NUMBA_CACHE_DIR, else beside the code. A folder of the system that only root may write
+    is no obstacle, Numba finds another one itself.
+    """
+    folder = os.environ.get("NUMBA_CACHE_DIR") or str(Path(__file__).parent)
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            os.posix_fallocate(probe.fileno(), 0, _ROOM_NEEDED)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True

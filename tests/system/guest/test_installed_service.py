@@ -1,0 +1,476 @@
+"""The installed service under systemd as process 1: start, death, stop, reload, bad surroundings, bad users."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import depthd
+from depthd.errors import DepthdError
+from depthd.shm.layout import CameraState
+
+Service = Any
+Reach = Callable[[str, float, float], None]
+
+SOAK = os.environ.get("DEPTHD_SOAK") == "1"
+KILLS = 200 if SOAK else 12
+RELOADS = 1000
+PROGRAM = "/opt/depthd/bin/depthd"
+PYTHON = "/opt/depthd/bin/python"
+
+
+def median(values: list[float]) -> float:
+    return float(np.median(values))
+
+
+def resident_mib(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def processes_of_the_service() -> list[int]:
+    found = []
+    for folder in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"):
+        file = Path(folder, "system.slice/depthd.service/cgroup.procs")
+        if file.exists():
+            found = [int(line) for line in file.read_text().split()]
+            break
+    return found
+
+
+def objects() -> list[str]:
+    return sorted(path.name for path in Path("/dev/shm").glob("*depthd*"))
+
+
+def test_ready_comes_with_the_first_frame(service: Service, reach: Reach):
+    begin = time.monotonic()
+    assert service.start(), service.journal()
+    reach("start to READY, s", time.monotonic() - begin, 5.0)
+    with depthd.open("depthd") as reader:
+        assert reader.wait(timeout=1.0).id >= 1
+    assert "first frame published" in service.show("StatusText")
+
+
+def test_the_status_tells_rate_fit_and_sources(service: Service):
+    service.configure("service: {statistics_period_s: 0.5}\n")
+    service.start()
+    end = time.monotonic() + 30
+    while "frames/s" not in (text := service.show("StatusText")):
+        assert time.monotonic() < end, text
+        time.sleep(0.2)
+    assert "virtual" in text
+    assert "fit" in text
+    assert "stereo" in text
+
+
+def test_the_journal_has_fields(service: Service):
+    service.start()
+    entries = [json.loads(line) for line in service.journal("-o", "json").splitlines()]
+    ready = next(entry for entry in entries if "is published" in entry["MESSAGE"])
+    assert ready["FRAME_ID"] == "0"
+    assert "virtual" in ready["CAMERA"]
+    assert ready["STAGE"] == "published"
+
+
+class WatchingReader(threading.Thread):
+    """Reads every frame, never reopened, and notes every one that is not whole."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.reader = depthd.open("depthd")
+        self.frames: list[tuple[int, float]] = []  # writer id, when
+        self.torn = 0
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        while not self.ended.is_set():
+            try:
+                frame = self.reader.wait(timeout=0.2).copy()
+            except DepthdError:
+                continue
+            counted = np.bincount(frame.source.ravel(), minlength=6)
+            self.torn += tuple(counted[:6]) != tuple(frame.pixels_per_source[:6])
+            self.frames.append((frame.writer_id, time.monotonic()))
+
+    def fresh_after(self, moment: float, old_writer: int) -> tuple[int, float]:
+        """The first frame of another writer after that moment, and how long it took."""
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            for writer, when in reversed(self.frames):
+                if when < moment:
+                    break
+                if writer != old_writer:
+                    first = next(at for other, at in self.frames if other == writer)
+                    return writer, first - moment
+            time.sleep(0.01)
+        pytest.fail("no fresh frame within a minute")
+
+
+@pytest.mark.timeout(3600)
+def test_killed_at_random_moments_it_is_back_and_no_reader_sees_a_torn_frame(service: Service, reach: Reach):
+    # Being killed this often is no fault of the daemon's.
+    service.drop_in("[Unit]\nStartLimitIntervalSec=0\n")
+    service.start()
+    reader = WatchingReader()
+    reader.start()
+    moments = random.Random(7)
+    writer, _ = reader.fresh_after(0.0, old_writer=0)
+    gaps = []
+    for _ in range(KILLS):
+        time.sleep(moments.uniform(0.0, 1.0))
+        moment = time.monotonic()
+        os.kill(service.pid, signal.SIGKILL)
+        writer, gap = reader.fresh_after(moment, writer)
+        gaps.append(gap)
+    reader.ended.set()
+    reader.join()
+    assert reader.torn == 0
+    assert len({identity for identity, _ in reader.frames}) == KILLS + 1
+    assert objects() == ["depthd"]
+    assert len(processes_of_the_service()) == 1
+    reach(f"fresh frame after kill -9, median of {KILLS}, s", median(gaps), 2.5)
+    reach(f"fresh frame after kill -9, longest of {KILLS}, s", max(gaps), 2.5)
+
+
+def test_a_loop_that_hangs_is_killed_and_the_service_is_back(service: Service, reach: Reach):
+    service.drop_in("[Service]\nEnvironment=DEPTHD_FAULT=hang:20 DEPTHD_TESTING=1\n")
+    service.start()
+    with service.attach() as reader:
+        writer = service.fresh_frame(reader).writer_id
+        last = time.monotonic()
+        states = set()
+        while service.show("NRestarts") == "0":
+            try:
+                reader.wait(timeout=0.05)
+                last = time.monotonic()
+            except DepthdError:
+                states.add(reader.state)
+        service.fresh_frame(reader, not_from=writer)
+        reach("hang to fresh frame, s", time.monotonic() - last, 5.0 + 3.0)
+    assert CameraState.LOST in states, "readers were told"
+    assert "stuck: a frame took longer than 2.0 s" in service.journal()
+
+
+def test_a_process_that_is_frozen_is_killed_by_systemds_watchdog(service: Service, reach: Reach):
+    service.start()
+    with service.attach() as reader:
+        writer = service.fresh_frame(reader).writer_id
+        begin = time.monotonic()
+        os.kill(service.pid, signal.SIGSTOP)
+        service.fresh_frame(reader, not_from=writer)
+        reach("SIGSTOP to fresh frame, s (WatchdogSec + TimeoutAbortSec + 3)", time.monotonic() - begin, 13.0)
+    assert "Watchdog timeout" in service.journal()
+
+
+@pytest.mark.usefixtures("burning_cpus")
+def test_stop_under_load_tells_readers_and_removes_the_object(service: Service, reach: Reach):
+    service.start()
+    with service.attach() as reader:
+        service.fresh_frame(reader)
+        begin = time.monotonic()
+        service.stop()
+        reach("systemctl stop under load, s", time.monotonic() - begin, 1.0)
+        # What is mapped stays, and says so.
+        assert reader.state == CameraState.STOPPED
+    assert objects() == []
+    assert service.show("Result") == "success"
+
+
+def test_an_object_that_is_to_stay_stays(service: Service):
+    service.configure("shared_memory: {keep_after_exit: true}\n")
+    service.start()
+    service.stop()
+    assert objects() == ["depthd"]
+    service.configure("")
+    assert service.start()
+    service.stop()
+    assert objects() == []
+
+
+@pytest.mark.parametrize(
+    ("configuration", "words"),
+    [
+        ("camera: {kind: periscope}\n", "camera"),
+        ("mono: {model: no-such-model}\n", "no-such-model"),
+        ("nonsense: [\n", "depthd.yaml"),
+    ],
+)
+def test_a_wrong_configuration_is_one_line_status_2_and_no_restart(service: Service, configuration: str, words: str):
+    service.configure(configuration)
+    assert not service.start()
+    time.sleep(1.0)
+    assert service.show("ExecMainStatus") == "2"
+    assert service.show("NRestarts") == "0"
+    lines = [line for line in service.journal("-o", "cat").splitlines() if line.startswith("depthd: ")]
+    assert len(lines) == 1
+    assert words in lines[0]
+
+
+def test_full_shared_memory_is_said_and_restarts_end(service: Service):
+    filler = Path("/dev/shm/filler")
+    status = os.statvfs("/dev/shm")
+    with filler.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, status.f_bavail * status.f_bsize - 2**20)
+    try:
+        service.start()
+        end = time.monotonic() + 60
+        while service.show("ActiveState") != "failed" and time.monotonic() < end:
+            time.sleep(0.5)
+        assert service.show("ActiveState") == "failed", "it gives up"
+        assert int(service.show("NRestarts")) <= 10
+        assert "no room in /dev/shm" in service.journal()
+        assert objects() == []
+    finally:
+        filler.unlink()
+    service.systemctl("reset-failed", "depthd")
+    assert service.start()
+
+
+def test_a_full_disk_stops_nothing(service: Service):
+    for folder in ("/var/cache/depthd", "/var/lib/depthd"):
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k,mode=0777", "full", folder], check=True)
+        with Path(folder, "filler").open("wb") as file:
+            file.write(bytes(4096))
+    try:
+        assert service.start(), service.journal()
+    finally:
+        service.stop()
+        for folder in ("/var/cache/depthd", "/var/lib/depthd"):
+            subprocess.run(["umount", folder], check=True)
+
+
+def test_no_permission_for_shared_memory_is_said(service: Service):
+    Path("/dev/shm").chmod(0o755)
+    try:
+        service.start()
+        assert service.show("ExecMainStatus") == "1"
+        assert "/dev/shm" in service.journal()
+        assert "Permission denied" in service.journal()
+    finally:
+        Path("/dev/shm").chmod(0o1777)
+
+
+def test_a_second_instance_leaves_the_first_alone(service: Service):
+    service.start()
+    with service.attach() as reader:
+        writer = service.fresh_frame(reader).writer_id
+        second = subprocess.run(
+            ["runuser", "-u", "depthd", "--", PROGRAM, "run"], capture_output=True, text=True, check=False
+        )
+        assert second.returncode == 1
+        assert "in use by a running writer" in second.stderr
+        assert service.fresh_frame(reader).writer_id == writer
+
+
+@pytest.mark.usefixtures("burning_cpus")
+def test_a_thousand_reloads_under_load_lose_nothing_and_leak_nothing(service: Service, reach: Reach):
+    service.start()
+    with service.attach() as reader:
+        writer = service.fresh_frame(reader).writer_id
+        pid = service.pid
+        for _ in range(20):
+            os.kill(pid, signal.SIGHUP)
+            service.fresh_frame(reader)
+        before_mib = resident_mib(pid)
+        descriptors, threads = (len(os.listdir(f"/proc/{pid}/{what}")) for what in ("fd", "task"))
+        for _ in range(RELOADS):
+            os.kill(pid, signal.SIGHUP)
+            time.sleep(0.01)
+        time.sleep(1.0)
+        assert service.fresh_frame(reader).writer_id == writer, "it is still the same process"
+        reach("growth over 1,000 reloads, MiB", resident_mib(pid) - before_mib, 2.0)
+        assert len(os.listdir(f"/proc/{pid}/fd")) == descriptors
+        assert len(os.listdir(f"/proc/{pid}/task")) == threads
+    assert service.show("ActiveState") == "active"
+
+
+def test_systemctl_reload_comes_back_as_active(service: Service):
+    service.start()
+    service.configure("fusion: {backend: reference}\n")
+    assert service.systemctl("reload", "depthd").returncode == 0
+    end = time.monotonic() + 30
+    while "took over fusion" not in service.journal():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    assert service.show("ActiveState") == "active"
+    service.configure("fusion: {backend: abacus}\n")
+    service.systemctl("reload", "depthd")
+    end = time.monotonic() + 30
+    while "the old configuration stays" not in service.journal():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    assert service.show("ActiveState") == "active"
+
+
+def as_user(user: str, code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["runuser", "-u", user, "--", PYTHON, "-c", code], capture_output=True, text=True, check=False, cwd="/"
+    )
+
+
+@pytest.fixture(scope="module")
+def users() -> None:
+    subprocess.run(["useradd", "--no-create-home", "outsider"], check=True)
+    subprocess.run(["useradd", "--no-create-home", "--groups", "depthd", "member"], check=True)
+
+
+READ = "import depthd; print(depthd.open('depthd').wait(timeout=5).id)"
+
+
+@pytest.mark.usefixtures("users")
+def test_members_of_the_group_read_and_nobody_else_does(service: Service):
+    service.start()
+    assert as_user("member", READ).returncode == 0
+    outsider = as_user("outsider", READ)
+    assert outsider.returncode != 0
+    assert "PermissionDenied" in outsider.stderr
+    assert service.shared_memory.stat().st_mode & 0o777 == 0o640
+    assert service.shared_memory.group() == service.shared_memory.owner() == "depthd"
+
+
+@pytest.mark.usefixtures("users")
+@pytest.mark.parametrize("user", ["member", "outsider"])
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "open('/dev/shm/depthd', 'r+b').write(b'x')",
+        "os.truncate('/dev/shm/depthd', 0)",
+        "os.unlink('/dev/shm/depthd')",
+        "os.rename('/dev/shm/depthd', '/dev/shm/mine')",
+        "os.chmod('/dev/shm/depthd', 0o666)",
+        "os.kill(PID, signal.SIGKILL)",
+        "os.kill(PID, signal.SIGSTOP)",
+        "open('/proc/PID/mem', 'r+b').write(b'x')",
+        "os.sched_setaffinity(PID, [0])",
+        "open('/etc/depthd/depthd.yaml', 'w').write('x')",
+        "open('/opt/depthd/bin/depthd', 'w').write('x')",
+        "open('/var/cache/depthd/x', 'w').write('x')",
+        "mmap.mmap(os.open('/dev/shm/depthd', os.O_RDONLY), 0, prot=mmap.PROT_WRITE)",
+    ],
+)
+def test_every_door_for_writing_is_shut(service: Service, user: str, attack: str):
+    service.start()
+    code = f"import os, signal, mmap\n{attack.replace('PID', str(service.pid))}"
+    result = as_user(user, code)
+    assert result.returncode != 0
+    assert "PermissionError" in result.stderr or "Operation not permitted" in result.stderr, result.stderr
+    with service.attach() as reader:
+        service.fresh_frame(reader)
+
+
+@pytest.mark.usefixtures("users")
+def test_a_reader_that_holds_every_lock_it_may_cannot_keep_the_service_from_coming_back(service: Service):
+    service.start()
+    with service.attach() as reader:
+        writer = service.fresh_frame(reader).writer_id
+        hold = (
+            "import fcntl, time\nfile = open('/dev/shm/depthd', 'rb')\n"
+            "fcntl.flock(file, fcntl.LOCK_EX)\n"
+            "try: fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)\nexcept OSError: pass\n"
+            "print('held', flush=True)\nwhile True:\n"
+            "    try: fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)\n    except OSError: pass\n"
+            "    time.sleep(0.001)\n"
+        )
+        holder = subprocess.Popen(
+            ["runuser", "-u", "member", "--", PYTHON, "-c", hold], stdout=subprocess.PIPE, text=True, cwd="/"
+        )
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "held\n"
+            os.kill(service.pid, signal.SIGKILL)
+            service.fresh_frame(reader, not_from=writer)
+        finally:
+            subprocess.run(["pkill", "-KILL", "-u", "member"], check=False)
+            holder.wait()
+
+
+@pytest.mark.usefixtures("users")
+def test_another_users_messages_do_not_count_as_the_services(service: Service):
+    service.start()
+    as_user(
+        "outsider",
+        "import socket\ns = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+        "s.sendto(b'STOPPING=1\\nSTATUS=owned', '/run/systemd/notify')",
+    )
+    time.sleep(0.5)
+    assert service.show("ActiveState") == "active"
+    assert "owned" not in service.show("StatusText")
+
+
+def test_it_is_exposed_little(reach: Reach, service: Service):
+    result = subprocess.run(
+        ["systemd-analyze", "security", "depthd.service"], capture_output=True, text=True, check=False
+    )
+    overall = float(result.stdout.rpartition("depthd.service: ")[2].split()[0])
+    reach("systemd-analyze security", overall, 3.0)
+    assert overall <= 3.0
+
+
+def test_the_doctor_finds_the_service_well(service: Service):
+    service.systemctl("enable", "depthd")
+    service.start()
+    result = subprocess.run([PROGRAM, "doctor", "--json"], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
+    findings = {finding["name"]: finding for finding in json.loads(result.stdout)}
+    assert findings["service"]["verdict"] == "ok"
+    assert findings["user depthd"]["verdict"] == "ok"
+    assert findings["shared memory depthd"]["verdict"] == "ok"
+
+
+def test_metrics_are_served_on_this_machine_only(service: Service):
+    import urllib.request
+
+    service.configure("metrics: {enabled: true}\n")
+    assert service.start(), service.journal()
+    time.sleep(1.0)
+    text = urllib.request.urlopen("http://127.0.0.1:9464/metrics", timeout=5).read().decode()
+    for name in ("depthd_frames_total", 'depthd_stage_seconds_bucket{le="0.1",stage="total"}', "depthd_fit{",
+                 'depthd_source_share{source="stereo"}', 'depthd_camera_state{depthd_camera_state="running"} 1.0'):  # fmt: skip
+        assert name in text, name
+    listening = subprocess.run(["ss", "-Hltn"], capture_output=True, text=True, check=False).stdout
+    assert "0.0.0.0:9464" not in listening
+
+
+@pytest.mark.timeout(5400)
+def test_it_runs_long_without_growing(service: Service, reach: Reach):
+    seconds = 3600 if SOAK else 40
+    # Thirty frames a second on two ordinary cores: depth from the camera, a small network.
+    service.configure(
+        "camera: {kind: virtual, depth: sensor, fps: 30}\nmono: {short_side_px: 96}\nshared_memory: {planes: [left]}\n"
+    )
+    assert service.start(), service.journal()
+    with service.attach() as reader:
+        pid = service.pid
+        latencies: list[float] = []
+        begin = time.monotonic()
+        warm_mib = None
+        while time.monotonic() - begin < seconds:
+            frame = service.fresh_frame(reader)
+            latencies.append((time.monotonic_ns() - frame.timestamps.grabbed_ns) / 1e6)
+            if warm_mib is None and time.monotonic() - begin > seconds / 4:
+                warm_mib, latencies = resident_mib(pid), []
+        assert service.pid == pid
+        assert warm_mib is not None
+        reach(f"growth over {0.75 * seconds:.0f} s, MiB", resident_mib(pid) - warm_mib, 2.0)
+        p50, p99 = np.percentile(latencies, (50, 99))
+        reach(f"p99 / p50 of the latency from grab to reader ({p99:.1f} / {p50:.1f} ms)", p99 / p50, 2.0)
+        reach("seconds per frame, s", 0.75 * seconds / len(latencies), 1 / 29)
+
+
+def test_zz_uninstalling_leaves_configuration_and_state_alone(service: Service):
+    service.configure("name: mine\n")
+    subprocess.run(["scripts/uninstall"], check=True, capture_output=True)
+    assert not Path("/opt/depthd").exists()
+    assert not Path("/etc/systemd/system/depthd.service").exists()
+    assert not Path("/usr/local/bin/depthd").is_symlink()
+    assert Path("/etc/depthd/depthd.yaml").read_text() == "name: mine\n"
