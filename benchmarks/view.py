@@ -192,13 +192,15 @@ def main() -> None:
         while not Path("/dev/shm", NAME).exists():
             time.sleep(0.1)
         time.sleep(3.0)
+        print(f"load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
         print(f"1280x720 at {FPS:g} frames/s, {options.frames} frames, parts: {' '.join(WANTED)}")
         print(f"first picture after {asyncio.run(first_picture_ms(url)):.0f} ms")
-        print("viewers  CPU of a core  frames/s each  latency p50 ms  p99 ms  kB/frame")
+        print("viewers  CPU of a core  CPU ms/frame  frames/s each  latency p50 ms  p99 ms  kB/frame")
         for viewers in (1, 10):
             cpu, rate, latency, size = asyncio.run(measure(url, server.pid, viewers, options.frames))
             p50, p99 = np.percentile(latency, (50, 99))
-            print(f"{viewers:7d}  {100 * cpu:11.0f} %  {rate:13.1f}  {p50:14.1f}  {p99:6.1f}  {size:8.0f}")
+            line = f"{viewers:7d}  {100 * cpu:11.0f} %  {1e3 * cpu / rate:12.1f}  {rate:13.1f}"
+            print(f"{line}  {p50:14.1f}  {p99:6.1f}  {size:8.0f}")
         if options.browser:
             print(in_browser(url, options.frames / FPS))
     finally:
