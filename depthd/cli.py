@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from depthd import cli_capture, cli_compare, cli_engine, cli_view, cli_weights
+from depthd import cli_capture, cli_compare, cli_engine, cli_look, cli_view, cli_weights
 from depthd.errors import DepthdError, UsageError
 
 app = typer.Typer(
@@ -25,6 +25,11 @@ app.command("capture")(cli_capture.capture_command)
 app.add_typer(cli_engine.app, name="engine")
 app.command()(cli_view.view)
 app.command()(cli_compare.compare)
+app.command()(cli_look.export)
+app.command()(cli_look.evaluate)
+app.command()(cli_look.normals)
+app.command()(cli_look.reproject)
+app.command()(cli_look.show)
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", help="Configuration file (YAML).")
@@ -42,12 +47,23 @@ def run(
     config: ConfigFile = None,
     overrides: Overrides = None,
     frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Open a window: q ends the daemon, s saves the picture.")
+    ] = False,
+    grayscale: cli_look.Grayscale = False,
+    raw: cli_look.Raw = False,
 ) -> None:
     """Run the daemon in the foreground until SIGTERM or Ctrl-C."""
     from depthd import config as configuration
     from depthd import log
     from depthd.daemon import Daemon
 
+    if show:
+        arguments = [word for key in overrides or () for word in ("--set", key)]
+        arguments += ["--config", str(config)] if config else []
+        arguments += ["--frames", str(frames)] if frames else []
+        name = configuration.load(config, overrides).name
+        raise typer.Exit(cli_look.run_in_window(name, arguments, grayscale, raw))
     log.configure()
     Daemon(lambda: configuration.load(config, overrides)).run(frames)
 

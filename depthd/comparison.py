@@ -15,7 +15,8 @@ MONO_KINDS = ("relative_inverse", "metric_depth", "relative_depth")
 class Samples:
     """Pixels that stereo measured, on a regular grid. All arrays have one length.
 
-    x: mono, turned so that inverse depth is linear in it. stereo: inverse depth of stereo, 1/m. rows, columns: px.
+    x: mono, turned so that inverse depth is linear in it. stereo: inverse depth of stereo, 1/m. rows,
+    columns: px.
     """
 
     x: Array
@@ -75,7 +76,9 @@ def sample(stereo_depth_m: Array, mono: Array, kind: str, count: int) -> Samples
 
 
 def fitted_depth_m(mono: Array, kind: str, fit: Fit) -> Array:
-    """float32 depth of fitted mono, of mono's size; NaN where nothing is fitted or inverse depth is not positive."""
+    """float32 depth of fitted mono, of mono's size; NaN where nothing is fitted or inverse depth is not
+    positive.
+    """
     inverse = fit.scale * linear_mono(mono, kind) + fit.shift
     if fit.status is FitStatus.UNFIT:
         return np.full(inverse.shape, np.nan, np.float32)

@@ -140,7 +140,8 @@ def _html(judged: Judgement, png: bytes) -> str:
     picture = base64.b64encode(png).decode()
     return (
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>depthd compare</title>"
-        "<style>body{font:16px/1.5 system-ui;margin:2rem auto;max-width:80rem;padding:0 1rem}img{max-width:100%}"
+        "<style>body{font:16px/1.5 system-ui;margin:2rem auto;max-width:80rem;padding:0 1rem}"
+        "img{max-width:100%}"
         "td,th{padding:.1rem .8rem;text-align:right}th{text-align:left;font-weight:normal}</style>"
         f"<h1>Stereo against fitted mono</h1><p>{judged.frames} frames</p><ul>{lines}</ul>"
         f"<img alt='figures' src='data:image/png;base64,{picture}'>"

@@ -27,7 +27,9 @@ STATIC = Path(__file__).parent / "static"
 
 
 def _inline_script_hash() -> str:
-    """The page's import map, the one script that browsers want inline, as Content-Security-Policy names it."""
+    """The page's import map, the one script that browsers want inline, as Content-Security-Policy names
+    it.
+    """
     (script,) = re.findall(
         r'<script type="importmap">(.*?)</script>', (STATIC / "index.html").read_text("utf-8")
     )
@@ -83,7 +85,9 @@ class Server:
         return app
 
     async def run(self, on_listening: Callable[[str], None]) -> None:
-        """Serves for ever. on_listening gets the address to open. Raises DepthdError where it cannot listen."""
+        """Serves for ever. on_listening gets the address to open. Raises DepthdError where it cannot
+        listen.
+        """
         runner = web.AppRunner(self.application(), access_log=None)
         await runner.setup()
         try:
@@ -145,7 +149,9 @@ class Server:
         return connection
 
     async def _send_held(self, viewer: Viewer, frame_id: object) -> bool:
-        """Sends the frame that a page holds once more, with what the page wants by now. False where it is gone."""
+        """Sends the frame that a page holds once more, with what the page wants by now. False where it is
+        gone.
+        """
         frame = self.watcher.held_frame(frame_id) if self.watcher and isinstance(frame_id, int) else None
         if frame is None:
             return False

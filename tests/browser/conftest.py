@@ -15,10 +15,16 @@ import pytest
 LIMIT_S = 45.0
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # As root and without a GPU; nothing is looked up elsewhere.
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --enable-unsafe-swiftshader"
-).split()
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-unsafe-swiftshader",
+]
 
 
 class Server:
@@ -127,7 +133,9 @@ class Page:
         return self.page.evaluate(expression)
 
     def until(self, expression: str, limit_s: float = LIMIT_S) -> Any:
-        """The first value of the expression that is true. The page's own policy forbids Playwright's waiting."""
+        """The first value of the expression that is true. The page's own policy forbids Playwright's
+        waiting.
+        """
         end = time.monotonic() + limit_s
         while time.monotonic() < end:
             value = self.look(expression)

@@ -21,7 +21,8 @@ PIXELS = """(id) => {
   const canvas = document.getElementById(id);
   const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
   let text = "";
-  for (let i = 0; i < data.length; i += 4 * 101) text += String.fromCharCode(data[i], data[i + 1], data[i + 2]);
+  for (let i = 0; i < data.length; i += 4 * 101) text += String.fromCharCode(data[i], data[i + 1], data[i +
+  2]);
   return [canvas.width, canvas.height, btoa(text)];
 }"""
 
@@ -295,7 +296,10 @@ def test_the_page_decodes_what_the_server_packs(page: Any):
     generator = np.random.default_rng(1)
     codes = np.where(generator.random(5000) < 0.5, 700, generator.integers(0, 65536, 5000)).astype(np.uint16)
     decoded = page.page.evaluate(
-        "async ([bytes, count]) => [...(await import('/static/js/codec.js')).unpack(Uint8Array.from(bytes), count)]",
+        """async ([bytes, count]) => {
+          const { unpack } = await import("/static/js/codec.js");
+          return [...unpack(Uint8Array.from(bytes), count)];
+        }""",
         [list(_codec.pack(codes)), len(codes)],
     )
     np.testing.assert_array_equal(decoded, codes)

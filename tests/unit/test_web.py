@@ -138,7 +138,8 @@ def test_a_held_page_gets_one_frame_that_the_server_keeps_and_then_none():
     assert b'"held": true' in (take(viewer) or b"")
     assert not hub.demand(0.0)
     hub.handle(viewer, {"type": "go"})
-    assert hub.demand(0.0) and not hub.demand(0.0).hold
+    assert hub.demand(0.0)
+    assert not hub.demand(0.0).hold
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "localhost", "::1"])
@@ -148,6 +149,8 @@ def test_on_loopback_no_token_is_needed(address: str):
 
 def test_any_other_address_gets_a_token_of_its_own():
     first, second = (access.token_for("0.0.0.0", None) for _ in range(2))
-    assert first and second and first != second
+    assert first
+    assert second
+    assert first != second
     with pytest.raises(UsageError):
         access.token_for("127.0.0.1", "short")

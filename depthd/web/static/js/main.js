@@ -153,7 +153,7 @@ function showStatus({ state, detail }) {
 function showState() {
   let state = status.state;
   if (state === "running" && frame && frame.header.state !== "running") state = frame.header.state;
-  if (state === "running" && frozen) state = "frozen";
+  if (["running", "waiting"].includes(state) && frozen) state = "frozen";
   const pill = element("state");
   pill.dataset.state = state;
   pill.textContent = t(`state_${state}`);
