@@ -80,6 +80,8 @@ private:
 
 NB_MODULE(_fusion, m)
 {
+    // What lives until the interpreter ends is not leaked: a daemon keeps its pipeline to the last.
+    nanobind::set_leak_warnings(false);
     m.doc() = "The fusion in C; see depthd/fusion/cpu.py.";
     nb::class_<Fusion>(m, "Fusion")
         .def(nb::init<nb::handle, int>(), nb::arg("parameters"), nb::arg("threads"))
