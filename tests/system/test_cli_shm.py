@@ -76,6 +76,7 @@ def test_a_recording_is_played_back_as_a_camera(running_daemon, depthd_command, 
     done = depthd_command("record", file, "--name", running_daemon, "--frames", 3)
     assert done.returncode == 0, done.stderr
     again = ["--set", "camera.kind=recording", "--set", f"camera.path={file}", "--set", "camera.loop=false"]
+    again += ["--set", "camera.real_time=false"]
     played = depthd_command("run", *again, "--set", f"name={running_daemon}-again")
     assert played.returncode == 0, played.stderr
     assert "ended after 3 frames" in played.stderr
