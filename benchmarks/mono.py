@@ -152,8 +152,9 @@ def on_cuda(
             session = open_session(prepared, arguments.threads, ("cuda",), cuda_graph)
             if session.get_providers()[0] != "CUDAExecutionProvider":
                 sys.exit("ONNX Runtime has no CUDA provider here: pip install onnxruntime-gpu")
+            shape = (1,) * (len(session.get_outputs()[0].shape) - 2) + size
             names = (session.get_inputs()[0].name, session.get_outputs()[0].name)
-            binding = DeviceBinding(session, model.card, names, size, (1, *size), PICTURE, CudaMemory())
+            binding = DeviceBinding(session, model.card, names, size, shape, PICTURE, CudaMemory())
             try:
                 found = cupy.asnumpy(binding.run(picture))
                 cupy.cuda.Device().synchronize()

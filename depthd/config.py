@@ -240,10 +240,10 @@ class FusionConfig(Section):
     stereo_maximum_depth_m: PositiveFloat = Field(40.0, description="farther stereo is too far, m")
     stereo_noise_px: PositiveFloat = Field(0.5, description="standard deviation of stereo disparity, px")
     gate_sigmas: PositiveFloat = Field(
-        3.0, description="stereo is overruled when it differs from fitted mono by more standard deviations"
+        4.0, description="stereo is overruled when it differs from fitted mono by more standard deviations"
     )
     gate_minimum: Fraction = Field(
-        0.1, description="smaller relative differences in inverse depth never overrule stereo"
+        0.15, description="smaller relative differences in inverse depth never overrule stereo"
     )
     memory_decay: Fraction = Field(
         0.9, description="weight that the samples of earlier frames keep from one frame to the next; 0 = none"

@@ -69,6 +69,7 @@ class Daemon:
             at_end.callback(self._stop_pipeline)
             self._publisher = self._pipeline.publisher
             self._phases.guard(self._publisher.header_address)
+            self._publisher.set_state(CameraState.RUNNING)
             log.info("%s -> shared memory %s", self._pipeline.camera.description, self.config.name)
             self._loop(frame_limit)
 

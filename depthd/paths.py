@@ -8,6 +8,8 @@ _ROOT = _PACKAGE / "share" if (_PACKAGE / "share").is_dir() else _PACKAGE.parent
 
 CONFIG_DIR = _ROOT / "config"
 WEIGHTS_DIR = _ROOT / "weights"
+KERNELS_DIR = _ROOT / "kernels"
+"""Holds fusion.cu."""
 _NATIVE = _ROOT if (_ROOT / "include").is_dir() else _ROOT / "kernels"
 INCLUDE_DIR = _NATIVE / "include"
 """Holds depthd.h."""

@@ -230,8 +230,7 @@ def _fetch_checkpoint(
 
 
 def _fetch(hub: HubFile, path_on_hub: str, incoming: Path, endpoint: str | None, by_hand: str) -> Path:
-    """Fetches one file, resuming what is there of it. Raises DepthdError that says how to bring it by hand.
-    """
+    """Fetches one file. Raises DepthdError that says how to bring it by hand."""
     library = _import_hub()
     where = f"{hub.repository}/{path_on_hub} at {hub.revision[:12]}"
     try:

@@ -6,13 +6,20 @@
 #ifndef DEPTHD_DEPTH_MATH_H
 #define DEPTHD_DEPTH_MATH_H
 
+/* Samples are computed in double on the CPU. On a GPU, where doubles are few, in float: each sample is rounded by itself, and
+ * what is added up from them is solved in double. */
 #ifdef __CUDACC__
 #define DEPTHD_FUNCTION __device__ __forceinline__
+#define DEPTHD_QUOTIENT(a, b) __fdividef(a, b)
+typedef float DepthdReal;
 #else
 #include <math.h>
 #include <stdint.h>
 #define DEPTHD_FUNCTION static inline
+#define DEPTHD_QUOTIENT(a, b) ((a) / (b))
+typedef double DepthdReal;
 #endif
+#define DEPTHD_REAL(constant) ((DepthdReal)(constant))
 
 enum {
     DEPTHD_STRATA = 32,
@@ -75,10 +82,16 @@ typedef struct DepthdPixel {
 } DepthdPixel;
 
 /* Biweight, zero outside the unit interval. Beaton and Tukey, 1974. */
-DEPTHD_FUNCTION double depthd_tukey(double u)
+DEPTHD_FUNCTION DepthdReal depthd_tukey(DepthdReal u)
 {
-    const double inside = 1.0 - u * u;
-    return inside > 0.0 ? inside * inside : 0.0;
+    const DepthdReal inside = DEPTHD_REAL(1) - u * u;
+    return inside > 0 ? inside * inside : 0;
+}
+
+/* 1 - u² of the biweight, where u = residual / (width * sigma); an outlier where it is not positive. */
+DEPTHD_FUNCTION DepthdReal depthd_inside(DepthdReal residual, DepthdReal precision, double width)
+{
+    return DEPTHD_REAL(1) - residual * residual * precision * DEPTHD_REAL(1.0 / (width * width));
 }
 
 /* A bijection of 32-bit integers that looks random: the finaliser of MurmurHash3. */
@@ -89,24 +102,67 @@ DEPTHD_FUNCTION uint32_t depthd_scramble(uint32_t value)
     return value ^ (value >> 16);
 }
 
-/* Variance of stereo minus mono, 1/m². */
-DEPTHD_FUNCTION double depthd_variance(double predicted, double mono_noise, double stereo_noise, double inverse_minimum)
+/* Undoes depthd_scramble. */
+DEPTHD_FUNCTION uint32_t depthd_unscramble(uint32_t value)
 {
-    const double mono = mono_noise * (predicted > inverse_minimum ? predicted : inverse_minimum);
+    value = (value ^ (value >> 16)) * 0x7ED1B41Du;
+    value = (value ^ (value >> 13) ^ (value >> 26)) * 0xA5CB9243u;
+    return value ^ (value >> 16);
+}
+
+/* Variance of stereo minus mono, 1/m². */
+DEPTHD_FUNCTION DepthdReal depthd_variance(
+    DepthdReal predicted, DepthdReal mono_noise, DepthdReal stereo_noise, DepthdReal inverse_minimum)
+{
+    const DepthdReal mono = mono_noise * (predicted > inverse_minimum ? predicted : inverse_minimum);
     return stereo_noise * stereo_noise + mono * mono;
 }
 
 /* Weight of a cell by how far its stereo values scatter. */
-DEPTHD_FUNCTION double depthd_calm(double fill, double variance, double stereo_noise)
+DEPTHD_FUNCTION DepthdReal depthd_calm(DepthdReal fill, DepthdReal variance, DepthdReal stereo_noise)
 {
-    return fill / (1.0 + variance / (4.0 * stereo_noise * stereo_noise));
+    return DEPTHD_QUOTIENT(fill, DEPTHD_REAL(1) + variance / (DEPTHD_REAL(4) * stereo_noise * stereo_noise));
+}
+
+/* How much a sample speaks for a hypothesis. Where that puts it beyond what stereo can measure, it says nothing. */
+DEPTHD_FUNCTION DepthdReal depthd_support(
+    DepthdReal rho, DepthdReal predicted, DepthdReal end, DepthdReal stereo_noise, DepthdReal inverse_minimum)
+{
+    const DepthdReal mono = predicted > inverse_minimum ? predicted : inverse_minimum;
+    const DepthdReal tolerance = DEPTHD_REAL(DEPTHD_HYPOTHESIS_TOLERANCE) * mono + DEPTHD_REAL(3) * stereo_noise;
+    const DepthdReal u = DEPTHD_QUOTIENT(rho - predicted, tolerance);
+    return predicted < end ? depthd_tukey(u) - DEPTHD_REAL(DEPTHD_OUTLIER_COST) : 0;
 }
 
 /* The histogram bin of a sample's relative error. */
-DEPTHD_FUNCTION int depthd_error_bin(double rho, double predicted)
+DEPTHD_FUNCTION int depthd_error_bin(DepthdReal rho, DepthdReal predicted)
 {
-    const double error = fabs(rho / predicted - 1.0) * (DEPTHD_ERROR_BINS / DEPTHD_ERROR_MAXIMUM);
-    return error < DEPTHD_ERROR_BINS - 1 ? (int)error : DEPTHD_ERROR_BINS - 1;
+    const DepthdReal share = DEPTHD_QUOTIENT(rho - predicted, predicted);
+    const DepthdReal error = (share < 0 ? -share : share) * DEPTHD_REAL(DEPTHD_ERROR_BINS / DEPTHD_ERROR_MAXIMUM);
+    return error < DEPTHD_REAL(DEPTHD_ERROR_BINS - 1) ? (int)error : DEPTHD_ERROR_BINS - 1;
+}
+
+/* What stereo says about one cell's aligned mono: the trust in it, its relative error, and its entry in the histogram. */
+typedef struct DepthdCellError {
+    DepthdReal trust, error, bin_weight;
+    int bin;
+} DepthdCellError;
+
+DEPTHD_FUNCTION DepthdCellError depthd_cell_error(
+    DepthdReal rho, DepthdReal line_value, DepthdReal correction, DepthdReal calm, DepthdReal noise, DepthdReal end,
+    DepthdReal stereo_noise, DepthdReal inverse_minimum)
+{
+    const DepthdReal base = line_value > inverse_minimum ? line_value : inverse_minimum;
+    const DepthdReal predicted = base * (DEPTHD_REAL(1) + correction);
+    const DepthdReal precision = DEPTHD_QUOTIENT(DEPTHD_REAL(1), depthd_variance(predicted, noise, stereo_noise, inverse_minimum));
+    const DepthdReal inside = depthd_inside(rho - predicted, precision, DEPTHD_TUKEY_ALIGNMENT);
+    const DepthdReal plausible = predicted < end ? calm : 0;
+    DepthdCellError cell;
+    cell.trust = inside > 0 ? plausible * inside * inside : 0;
+    cell.error = DEPTHD_QUOTIENT(rho - base, base);
+    cell.bin_weight = inside > 0 ? plausible : 0;
+    cell.bin = depthd_error_bin(rho, predicted);
+    return cell;
 }
 
 /* Octaves above 1, linear within each octave: the exponent and mantissa of a float read as one number. It grows like the binary
@@ -124,7 +180,7 @@ DEPTHD_FUNCTION float depthd_level(float rho, float inverse_minimum, float inver
     float clipped = rho > inverse_minimum ? rho : inverse_minimum;
     clipped = clipped < inverse_maximum ? clipped : inverse_maximum;
     const float low = depthd_octaves(inverse_minimum), high = depthd_octaves(inverse_maximum);
-    return (depthd_octaves(clipped) - low) / (high - low);
+    return DEPTHD_QUOTIENT(depthd_octaves(clipped) - low, high - low);
 }
 
 /* Depth-like outputs are inverted; what is not finite, or not positive there, is unknown. */
@@ -133,6 +189,17 @@ DEPTHD_FUNCTION float depthd_mono_as_linear(float mono, int kind)
     if (!(fabsf(mono) <= 3.402823466e38f)) return NAN;
     if (kind == DEPTHD_MONO_RELATIVE_INVERSE) return mono;
     return mono > 0.0f ? 1.0f / mono : NAN;
+}
+
+/* Relative one-sigma error of aligned mono in a cell: see _relative_sigma() in reference.py. */
+DEPTHD_FUNCTION DepthdReal depthd_cell_sigma(
+    DepthdReal line_value, DepthdReal from_pivot, DepthdReal support, DepthdReal noise, DepthdReal global_noise,
+    DepthdReal value_variance, DepthdReal scale_variance, DepthdReal inverse_minimum)
+{
+    const DepthdReal rho = line_value > inverse_minimum ? line_value : inverse_minimum;
+    const DepthdReal line_variance = (value_variance + scale_variance * from_pivot * from_pivot) / (rho * rho);
+    const DepthdReal unsupported = (DEPTHD_REAL(1) - support) * global_noise;
+    return (DepthdReal)sqrt(noise * noise + unsupported * unsupported + line_variance);
 }
 
 /* float -> IEEE half, round to nearest even, for values that are normal halves; NaN stays NaN. Branchless, so it vectorises. */

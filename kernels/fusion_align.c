@@ -11,16 +11,12 @@ DEPTHD_WIDE static void judge_samples(const DepthdFusion *f, double end, const D
     const double scale = line->scale, shift = line->shift;
     const double stereo_noise = f->p.stereo_noise, inverse_minimum = f->p.inverse_minimum;
     for (int i = 0; i < f->own.count; i++) {
-        const double value = scale * xs[i] + shift;
-        const double base = value > inverse_minimum ? value : inverse_minimum;
-        const double predicted = base * (1.0 + corrections[i]), residual = rhos[i] - predicted;
-        const double variance = depthd_variance(predicted, noise, stereo_noise, inverse_minimum);
-        const double inside = 1.0 - residual * residual / (variance * (DEPTHD_TUKEY_ALIGNMENT * DEPTHD_TUKEY_ALIGNMENT));
-        const double calm = predicted < end ? calms[i] : 0.0;
-        trust[i] = inside > 0.0 ? calm * inside * inside : 0.0;
-        error[i] = rhos[i] / base - 1.0;
-        bin_weight[i] = inside > 0.0 ? calm : 0.0;
-        bin[i] = depthd_error_bin(rhos[i], predicted);
+        const DepthdCellError cell = depthd_cell_error(rhos[i], scale * xs[i] + shift, corrections[i], calms[i], noise, end,
+                                                       stereo_noise, inverse_minimum);
+        trust[i] = cell.trust;
+        error[i] = cell.error;
+        bin_weight[i] = cell.bin_weight;
+        bin[i] = cell.bin;
     }
 }
 
@@ -219,11 +215,8 @@ DEPTHD_WIDE static void claim_sigma(DepthdFusion *f, const DepthdLine *line, dou
     const double noise = f->alignment.noise, inverse_minimum = f->p.inverse_minimum;
     const DepthdLine l = *line;
     for (int cell = 0; cell < f->cell_count; cell++) {
-        const double value = l.scale * x[cell] + l.shift, away = x[cell] - l.pivot;
-        const double rho = value > inverse_minimum ? value : inverse_minimum;
-        const double line_variance = (l.value_variance + l.scale_variance * away * away) / (rho * rho);
-        const double unsupported = (1.0 - support[cell]) * global_noise;
-        sigma[cell] = (float)sqrt(noise * noise + unsupported * unsupported + line_variance);
+        sigma[cell] = (float)depthd_cell_sigma(l.scale * x[cell] + l.shift, x[cell] - l.pivot, support[cell], noise,
+                                               global_noise, l.value_variance, l.scale_variance, inverse_minimum);
     }
 }
 

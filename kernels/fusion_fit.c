@@ -32,9 +32,7 @@ DEPTHD_WIDE static double support(const double *restrict x, const double *restri
 #pragma omp simd reduction(+ : sum)
     for (int i = 0; i < count; i++) {
         const double predicted = scale * x[i] + shift;
-        const double mono = predicted > inverse_minimum ? predicted : inverse_minimum;
-        const double u = (rho[i] - predicted) / (DEPTHD_HYPOTHESIS_TOLERANCE * mono + 3.0 * stereo_noise);
-        sum += predicted < end ? weight[i] * (depthd_tukey(u) - DEPTHD_OUTLIER_COST) : 0.0;
+        sum += weight[i] * depthd_support(rho[i], predicted, end, stereo_noise, inverse_minimum);
     }
     return sum;
 }
@@ -109,7 +107,7 @@ DEPTHD_WIDE static Moments moments(const Samples *s, double x_origin, double rho
         const double predicted = scale * xs[i] + shift;
         const double precision = 1.0 / depthd_variance(predicted, noise, stereo_noise, inverse_minimum);
         const double residual = rhos[i] - predicted;
-        const double inside = 1.0 - residual * residual * precision * (1.0 / (DEPTHD_TUKEY_FIT * DEPTHD_TUKEY_FIT));
+        const double inside = depthd_inside(residual, precision, DEPTHD_TUKEY_FIT);
         const double robust = inside > 0.0 ? inside * inside : 0.0;
         const double kept = predicted < end ? weights[i] : 0.0;
         const double w = kept * (1.0 + by_robust * (robust - 1.0)) * (1.0 + by_precision * (precision - 1.0));

@@ -124,8 +124,7 @@ def list_engines(folder: Path) -> list[Engine]:
 
 
 def find_engine(folder: Path, model: str, key: EngineKey) -> Engine | None:
-    """The engine for exactly this key. If there are only others of the same size, the log says what differs.
-    """
+    """The engine for exactly this key. Of others of the same size, the log says what differs."""
     engines = [engine for engine in list_engines(folder) if engine.model == model]
     for engine in engines:
         if engine.key == key:

@@ -162,8 +162,7 @@ def find_model(name_or_path: str, manifest: Manifest | None = None, folder: Path
 
 
 def locate(card: ModelCard, folder: Path | None = None) -> Path | None:
-    """The card's file in the weights folder, or in the one that comes with depthd; None if it is in neither.
-    """
+    """The card's file in the weights folder, or in the one that comes with depthd; None if in neither."""
     places = (place / card.file for place in (folder or WEIGHTS_DIR, WEIGHTS_DIR))
     return next((place for place in places if place.is_file()), None)
 

@@ -54,8 +54,7 @@ class StereoNetwork:
         self._depth_m = np.empty((camera.height, camera.width), np.float32)
 
     def depth_m(self, left_bgr: Array, right_bgr: Array) -> Array:
-        """uint8 (height, width, 3) twice -> float32 (height, width), metres; the next call writes it again.
-        """
+        """uint8 (height, width, 3) twice -> float32 (height, width) in m; written again by the next call."""
         found = self._run(self._eyes[0].run(left_bgr), self._eyes[1].run(right_bgr))
         size = (self._camera.width, self._camera.height)
         # The nearest value: between a near and a far surface nothing may arise that is on neither.

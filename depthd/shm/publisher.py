@@ -154,8 +154,8 @@ class Publisher:
 
         Views of slots stay safe to touch and are nobody's any more. May be called twice.
         """
-        if self._closed:
-            return
+        if self._closed or not self._writer.is_mine():
+            return  # in a fork, the name and the memory are still the parent's
         self._closed = True
         self._writer.set_state(int(CameraState.STOPPED))
         if not self._keep_after_exit:
@@ -183,7 +183,9 @@ def _plane_requests(
     ]
 
 
-def _start_writer(plan: _shm.Plan, name: str, mode: int, camera: Camera, description: str) -> tuple[_shm.Writer, int]:
+def _start_writer(
+    plan: _shm.Plan, name: str, mode: int, camera: Camera, description: str
+) -> tuple[_shm.Writer, int]:
     while True:
         claimed = segment.claim(name, plan, mode)
         try:
@@ -221,7 +223,9 @@ def _make_slots(buffer: Array) -> list[Slot]:
     slots = []
     for index in range(count):
         metadata = buffer[meta_offset + index * meta_bytes :][:meta_bytes]
-        views = {plane.id.name.lower(): plane.of(buffer, data_offset + index * slot_bytes) for plane in planes}
+        views = {
+            plane.id.name.lower(): plane.of(buffer, data_offset + index * slot_bytes) for plane in planes
+        }
         slots.append(Slot(views, metadata))
     return slots
 

@@ -251,6 +251,12 @@ class Reader:
         return np.frombuffer(raw, HEADER, 1)[0]
 
     @property
+    def memory(self) -> np.ndarray[Any, Any]:
+        """The whole object as read-only bytes, for GPU programs to pin. Another one after a reconnection."""
+        memory: np.ndarray[Any, Any] = self._open_native().buffer()
+        return memory
+
+    @property
     def state(self) -> CameraState:
         """What the camera is doing now."""
         return _camera_state(int(self.header["camera_state"]))
@@ -315,7 +321,9 @@ class Reader:
         while self._attach() == ErrorCode.NOT_RUNNING:
             now_ns = time.monotonic_ns()
             if deadline_ns is not None and now_ns >= deadline_ns:
-                raise NotRunning(f"shared memory {self.name!r}: the writer has stopped", "start depthd, or wait again")
+                raise NotRunning(
+                    f"shared memory {self.name!r}: the writer has stopped", "start depthd, or wait again"
+                )
             left_s = _NAME_POLL_S if deadline_ns is None else min(_NAME_POLL_S, (deadline_ns - now_ns) * 1e-9)
             time.sleep(left_s)
 
@@ -330,7 +338,10 @@ class Reader:
         planes = [PlaneView.from_entry(*entry) for entry in native.planes()]
         self._native = native
         self._slots = [
-            {plane.id.name.lower(): plane.of(buffer, native.data_offset + slot * native.slot_bytes) for plane in planes}
+            {
+                plane.id.name.lower(): plane.of(buffer, native.data_offset + slot * native.slot_bytes)
+                for plane in planes
+            }
             for slot in range(native.slot_count)
         ]
         return ErrorCode.OK

@@ -1,4 +1,4 @@
-"""Boots a real systemd over a throw-away view of this machine, installs the service there, and tests it inside.
+"""Boots a real systemd over a throw-away view of this machine, installs the service, and tests it inside.
 
 What is tested stands in tests/system/guest/test_installed_service.py; each test there is one here.
 """
@@ -46,7 +46,8 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is missing: apt-get install {package}")
     results = tmp_path_factory.mktemp("guest")
-    environment = [f"{name}={os.environ[name]}" for name in ("DEPTHD_SOAK", "DEPTHD_STRICT") if name in os.environ]
+    passed_on = ("DEPTHD_SOAK", "DEPTHD_STRICT")
+    environment = [f"{name}={os.environ[name]}" for name in passed_on if name in os.environ]
     inside = ["/usr/bin/env", *environment, GUEST / "run", sys.executable, ROOT, results]
     booted = subprocess.run(
         [BOOT, "-t", str(LIMIT_S), "-b", f"{results}:{results}", *inside],
@@ -66,7 +67,9 @@ def read_outcomes(junit: Path) -> dict[str, Outcome]:
         outcome = found.setdefault(case.get("name", "").split("[")[0], Outcome(0, [], []))
         outcome.cases += 1
         outcome.failures += [
-            f"{case.get('name')}\n{part.text}" for kind in ("failure", "error", "skipped") for part in case.iter(kind)
+            f"{case.get('name')}\n{part.text}"
+            for kind in ("failure", "error", "skipped")
+            for part in case.iter(kind)
         ]
         outcome.notes += [note.get("value", "") for note in case.iter("property")]
     return found

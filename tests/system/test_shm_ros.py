@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -144,6 +147,31 @@ def test_a_file_that_is_no_recording_is_refused(tmp_path: Path, content: bytes) 
         open_camera(RecordingCameraConfig(path=path))
     with pytest.raises(UsageError, match="cannot read"):
         open_camera(RecordingCameraConfig(path=tmp_path / "absent.mcap"))
+
+
+def test_control_c_ends_a_recording_with_a_complete_file(
+    publisher: Publisher, name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "interrupted.mcap"
+    code = f"""
+import depthd
+from pathlib import Path
+from depthd.export.mcap import McapRecorder, record
+with depthd.open({name!r}) as reader, McapRecorder(Path({str(path)!r}), "front") as recorder:
+    print("recording", flush=True)
+    record(reader, recorder)
+print(recorder.frames)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    for index in range(20):
+        publish(publisher, index)
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    recorded = int(process.communicate(timeout=20)[0])
+    assert recorded > 0
+    play_frames(path, recorded)
 
 
 def play_frames(recording: Path, count: int) -> None:

@@ -137,6 +137,15 @@ def test_a_covered_lens_gives_no_depth():
     assert np.isnan(depth).all(), "neither metres, nor a claim that all is far"
 
 
+def test_loops_compile_where_there_is_no_place_to_keep_the_code():
+    from depthd.cameras.compiled import compiled
+
+    # Code without a file has no folder beside it either.
+    namespace: dict = {}
+    exec("def twice(x):\n    return 2 * x", namespace)
+    assert compiled(namespace["twice"])(21) == 42
+
+
 def test_the_default_range_reaches_the_minimum_depth():
     for camera in ZED_2I.values():
         maximum = default_maximum_disparity(camera)

@@ -71,8 +71,7 @@ def test_maps_are_stored_exactly(tmp_path: Path) -> None:
 
 
 def in_real_half(path: Path, inputs: list[np.ndarray]) -> list[np.ndarray]:
-    """ONNX's reference evaluator rounds every float16 result; ONNX Runtime computes them in float32 on a CPU.
-    """
+    """ONNX's reference evaluator rounds every float16 result; ONNX Runtime on a CPU does not."""
     evaluator = ReferenceEvaluator(str(path))
     with np.errstate(all="ignore"):
         return [evaluator.run(None, {"pixel_values": one})[0] for one in inputs]

@@ -51,8 +51,7 @@ def left_overs(folder: Path) -> list[str]:
 
 
 def break_quickly(monkeypatch) -> None:
-    """The hub's library keeps whole blocks of 10 MB and waits between tries; small blocks and no waits here.
-    """
+    """The hub's library keeps whole blocks of 10 MB and waits between tries; not here."""
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 10_000)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
 

@@ -8,13 +8,12 @@ depth is exact to double precision, whatever the shape. No fastmath: infinity me
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from depthd.cameras.world.compiled_code import can_be_kept
+from depthd.cameras.compiled import compiled, inlined
 from depthd.cameras.world.solids import Optics, Shape
 from depthd.cameras.world.textures import SIDE
 
@@ -34,19 +33,6 @@ NUMBERS = 13
 # Columns of Surfaces.codes
 SHAPE, OPTICS, TEXTURE, OBJECT, LIGHT_MAP, LIGHT_MAP_SIDE = range(6)
 CODES = 6
-
-# Nothing is allocated here, so arrays need no reference counts: counting them at every call, atomically, took
-# three quarters of the time. Contraction and reciprocals change the last bit only; NaN and infinity keep
-# their meaning.
-_numba: Any = numba
-compiled = _numba.njit(
-    cache=can_be_kept(), nogil=True, error_model="numpy", fastmath={"contract", "arcp", "nsz"}, _nrt=False
-)
-# Each array is seven machine words to a call, so functions that take many of them are folded into their
-# caller.
-inlined = _numba.njit(
-    nogil=True, error_model="numpy", fastmath={"contract", "arcp", "nsz"}, _nrt=False, forceinline=True
-)
 
 
 class Surfaces(NamedTuple):

@@ -1,0 +1,305 @@
+"""The fusion on a GPU (kernels/fusion.cu) through CuPy. Same signature and result as reference.py."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from depthd.errors import DepthdError
+from depthd.frame import Array, Fit, FitStatus, FusedPlanes, FusionResult
+from depthd.fusion import cuda_program as program
+from depthd.fusion.parameters import Parameters, check_planes
+
+log = logging.getLogger(__name__)
+
+_GRAPHS_KEPT = 32
+"""A ring of slots and a few camera buffers each need a graph of their own, since a graph knows its addresses."""
+_NON_PORTABLE_CLUSTER = 14  # CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED
+_HOST_TO_DEVICE, _DEVICE_TO_HOST = 1, 2
+_PAGEABLE = 0  # cudaMemoryTypeUnregistered
+
+
+class CudaFusion:
+    """See depthd.fusion.base.Fusion. Takes NumPy arrays, CuPy arrays, or some of each.
+
+    All work is done on `stream`. Nothing is allocated once each combination of buffers has been seen. Raises DepthdError
+    where the program cannot be compiled or the GPU fails; `reset` after that makes no promise.
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._cupy = import_cupy()
+        self._runtime = self._cupy.cuda.runtime
+        with _gpu_errors(self._cupy):
+            self.stream = self._cupy.cuda.Stream(non_blocking=True)
+            self._kernels = _load(self._cupy, parameters)
+            self._buffers = _Buffers(self._cupy, parameters, self._kernels.sizes)
+        self._mono_tables: dict[tuple[int, ...], tuple[Array, Array]] = {}
+        self._staging: dict[str, Array] = {}
+        self._graphs: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+        self.parameters = parameters
+        self.reset()
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether the fit runs as a thread-block cluster, or as a cooperative grid."""
+        return self._kernels.cluster
+
+    def change(self, parameters: Parameters) -> None:
+        """Goes on with other thresholds for pictures of the same size; no graph is rebuilt."""
+        if program.defines(parameters, True) != program.defines(self.parameters, True):
+            raise ValueError("another picture size needs another fusion")
+        self.parameters = parameters
+        self._buffers.settings.set(program.settings(parameters).reshape(1).view(np.uint8), self.stream)
+        self.stream.synchronize()
+
+    def reset(self) -> None:
+        with _gpu_errors(self._cupy):
+            for buffer in (self._buffers.state, self._buffers.evidence):
+                self._runtime.memsetAsync(buffer.data.ptr, 0, buffer.nbytes, self.stream.ptr)
+            self.stream.synchronize()
+
+    def fuse(self, stereo_depth_m: Array, mono: Array, out: FusedPlanes) -> FusionResult:
+        check_planes(stereo_depth_m, mono, out, self.parameters)
+        with _gpu_errors(self._cupy):
+            self.enqueue(stereo_depth_m, mono, out)
+            return self.result()
+
+    def enqueue(self, stereo_depth_m: Array, mono: Array, out: FusedPlanes) -> None:
+        """Enqueues the frame on `stream` and returns at once, where all host arrays are page-locked.
+
+        What the caller's current stream has enqueued comes first.
+        """
+        arrays = (stereo_depth_m, mono, out.depth_m, out.source, out.sigma)
+        if any(isinstance(array, self._cupy.ndarray) for array in arrays):
+            self.stream.wait_event(self._cupy.cuda.get_current_stream().record())
+        key = (mono.shape, *(_address(array) for array in arrays))
+        graph = self._graphs.get(key)
+        if graph is None:
+            graph = self._graphs[key] = self._make_graph(stereo_depth_m, mono, out)
+            if len(self._graphs) > _GRAPHS_KEPT:
+                self._graphs.popitem(last=False)
+        graph()
+
+    def result(self) -> FusionResult:
+        """Waits for what was enqueued, and says how it went."""
+        self.stream.synchronize()
+        record = self._buffers.result_on_host[0]
+        fit = Fit(
+            scale=float(record["scale"]),
+            shift=float(record["shift"]),
+            residual=float(record["noise"]),
+            inlier_share=float(record["inlier_share"]),
+            pearson_r=float(record["pearson_r"]),
+            sample_count=int(record["sample_count"]),
+            age_frames=int(record["age_frames"]),
+            status=FitStatus(int(record["status"])),
+        )
+        return FusionResult(fit, tuple(int(count) for count in record["pixels_per_source"]))
+
+    def launch_kernels(self, stereo_depth_m: Array, mono: Array, out: FusedPlanes) -> None:
+        """The three kernels alone, for arrays on the device; may be captured into a graph of the caller's stream."""
+        k, b = self._kernels, self._buffers
+        mono_x, mono_y = self._tables_for(mono.shape)
+        height, width = np.int32(mono.shape[0]), np.int32(mono.shape[1])
+        picture = (stereo_depth_m, mono, height, width, mono_x, mono_y, b.settings, b.state, b.cells)
+        k.cells((k.cell_blocks,), (program.CELL_THREADS,), picture)
+        fit = (b.settings, b.state, b.cells, b.tables, b.evidence, b.exchange, b.result)
+        k.solve((program.BLOCKS,), (program.THREADS,), fit, shared_mem=k.shared_bytes)
+        planes = (out.depth_m, out.source, out.sigma, b.result)
+        k.merge((k.merge_blocks,), (program.MERGE_THREADS,), (*picture, *planes))
+
+    def _make_graph(self, stereo_depth_m: Array, mono: Array, out: FusedPlanes) -> Callable[[], None]:
+        """What a frame of these arrays takes: a captured graph, or the same without one where memory is pageable."""
+        stereo, copy_stereo = self._on_device("stereo", stereo_depth_m)
+        network, copy_mono = self._on_device("mono", mono)
+        named = {"depth_m": out.depth_m, "source": out.source, "sigma": out.sigma}
+        staged = {name: self._on_device(name, plane)[0] for name, plane in named.items()}
+        planes = FusedPlanes(**staged)
+        self._tables_for(mono.shape)
+
+        def work() -> None:
+            copy_stereo()
+            copy_mono()
+            self.launch_kernels(stereo, network, planes)
+            for name, plane in named.items():
+                self._copy_out(plane, staged[name])
+            self._copy_out(self._buffers.result_on_host, self._buffers.result)
+
+        def directly() -> None:
+            with self.stream:
+                work()
+
+        if any(self._is_pageable(array) for array in (stereo_depth_m, mono, *named.values())):
+            return directly
+        directly()  # once before it is captured, so that every module is loaded; the same frame twice would be remembered twice
+        return _FirstTimeDone(self._capture(work), self.stream)
+
+    def _capture(self, work: Callable[[], None]) -> Any:
+        self.stream.synchronize()
+        with self.stream:
+            self.stream.begin_capture()
+            work()
+            return self.stream.end_capture()
+
+    def _on_device(self, name: str, array: Array) -> tuple[Array, Callable[[], None]]:
+        """The array itself, or a device array of the same size and what copies into it."""
+        if isinstance(array, self._cupy.ndarray):
+            return array, _nothing
+        array_on_host = np.asarray(array)
+        staged = self._staging.get(name)
+        if staged is None or staged.shape != array.shape:
+            staged = self._staging[name] = self._cupy.empty(array.shape, array.dtype)
+        address, bytes_ = array_on_host.ctypes.data, array_on_host.nbytes
+        if not array_on_host.flags.c_contiguous:
+            raise ValueError(f"{name} must be contiguous")
+        target = staged
+        return target, lambda: self._runtime.memcpyAsync(
+            target.data.ptr, address, bytes_, _HOST_TO_DEVICE, self.stream.ptr
+        )
+
+    def _copy_out(self, host: Array, device: Array) -> None:
+        if isinstance(host, self._cupy.ndarray):
+            return
+        self._runtime.memcpyAsync(
+            host.ctypes.data, device.data.ptr, host.nbytes, _DEVICE_TO_HOST, self.stream.ptr
+        )
+
+    def _is_pageable(self, array: Array) -> bool:
+        if isinstance(array, self._cupy.ndarray):
+            return False
+        return bool(self._runtime.pointerGetAttributes(array.ctypes.data).type == _PAGEABLE)
+
+    def _tables_for(self, mono_shape: tuple[int, ...]) -> tuple[Array, Array]:
+        if mono_shape not in self._mono_tables:
+            p = self.parameters
+            sizes = ((p.width, mono_shape[1]), (p.height, mono_shape[0]))
+            tables = [program.places(*size).view(np.uint8) for size in sizes]
+            x, y = (self._cupy.asarray(table) for table in tables)
+            self._cupy.cuda.get_current_stream().synchronize()
+            self._mono_tables[mono_shape] = (x, y)
+        return self._mono_tables[mono_shape]
+
+
+class _FirstTimeDone:
+    """A graph whose work was already done once when it was made."""
+
+    def __init__(self, graph: Any, stream: Any) -> None:
+        self._graph, self._stream, self._done = graph, stream, True
+
+    def __call__(self) -> None:
+        if self._done:
+            self._done = False
+            return
+        self._graph.launch(self._stream)
+
+
+class _Kernels:
+    """The compiled program for one picture size."""
+
+    def __init__(self, cupy: Any, p: Parameters, cluster: bool) -> None:
+        options = ("--std=c++17", *program.defines(p, cluster))
+        text = program.source()
+        module = cupy.RawModule(code=text, options=options)
+        together = module if cluster else cupy.RawModule(code=text, options=options, enable_cooperative_groups=True)
+        self.cluster = cluster
+        self.cells = module.get_function("fusion_cells")
+        self.merge = module.get_function("fusion_merge")
+        self.solve = together.get_function("fusion_solve")
+        self.cell_blocks, self.merge_blocks = program.cell_grid(p), program.merge_grid(p)
+        sizes = cupy.zeros(8, np.int32)
+        module.get_function("fusion_sizes")((1,), (1,), (sizes,))
+        self.sizes = [int(size) for size in sizes.get()]
+        self.shared_bytes = self.sizes[0]
+        there = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())["sharedMemPerBlockOptin"]
+        if self.shared_bytes > there:
+            raise DepthdError(
+                f"pictures of {p.width}x{p.height} px need {self.shared_bytes} bytes of shared memory on the GPU, "
+                f"which has {there}",
+                "use device: cpu",
+            )
+        self.solve.max_dynamic_shared_size_bytes = self.shared_bytes
+        if cluster:
+            cupy.cuda.driver.funcSetAttribute(self.solve.kernel.ptr, _NON_PORTABLE_CLUSTER, 1)
+
+
+class _Buffers:
+    """Everything in device memory that lives as long as the fusion."""
+
+    def __init__(self, cupy: Any, p: Parameters, sizes: list[int]) -> None:
+        _, exchange, state, cells, tables, evidence, settings, result = sizes
+        content = np.frombuffer(program.tables(p), np.uint8)
+        expected = {tables: content.nbytes, settings: program.SETTINGS.itemsize, result: program.RESULT.itemsize}
+        if any(there != here for there, here in expected.items()):
+            raise DepthdError(f"the CUDA program's layout is not this version's ({expected})", "install depthd again")
+        self.exchange = cupy.zeros(max(exchange, 1), np.uint8)
+        self.state = cupy.zeros(state, np.uint8)
+        self.cells = cupy.zeros(cells, np.uint8)
+        self.evidence = cupy.zeros(evidence, np.uint8)
+        self.result = cupy.zeros(result, np.uint8)
+        self.tables = cupy.asarray(content)
+        self.settings = cupy.asarray(program.settings(p).reshape(1).view(np.uint8))
+        pinned = cupy.cuda.alloc_pinned_memory(program.RESULT.itemsize)
+        self.result_on_host = np.frombuffer(pinned, program.RESULT, 1)
+        cupy.cuda.get_current_stream().synchronize()
+
+
+def _load(cupy: Any, p: Parameters) -> _Kernels:
+    """A cluster where the GPU can hold one, else a cooperative grid."""
+    major = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())["major"]
+    if major >= 9:
+        try:
+            kernels = _Kernels(cupy, p, cluster=True)
+            if _can_launch(cupy, kernels, p):
+                return kernels
+        except cupy.cuda.driver.CUDADriverError as error:
+            log.info("no cluster of %d blocks on this GPU (%s): the fit runs as a grid", program.BLOCKS, error)
+    return _Kernels(cupy, p, cluster=False)
+
+
+def _can_launch(cupy: Any, kernels: _Kernels, p: Parameters) -> bool:
+    """Runs the fit once over no samples. Raises CUDADriverError where the launch is refused."""
+    b = _Buffers(cupy, p, kernels.sizes)
+    fit = (b.settings, b.state, b.cells, b.tables, b.evidence, b.exchange, b.result)
+    kernels.solve((program.BLOCKS,), (program.THREADS,), fit, shared_mem=kernels.shared_bytes)
+    cupy.cuda.get_current_stream().synchronize()
+    return True
+
+
+def import_cupy() -> Any:
+    """CuPy with a GPU, or DepthdError that says what is missing."""
+    try:
+        import cupy
+    except ImportError:
+        raise DepthdError("CuPy is not installed, which the GPU needs", "pip install cupy-cuda13x") from None
+    try:
+        cupy.cuda.runtime.getDevice()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise DepthdError(f"no usable GPU: {error}", "install NVIDIA's driver, or use device: cpu") from None
+    return cupy
+
+
+@contextmanager
+def _gpu_errors(cupy: Any) -> Iterator[None]:
+    """What a GPU can do wrong, as one line."""
+    try:
+        yield
+    except cupy.cuda.compiler.CompileException as error:
+        line = next((line for line in str(error).splitlines() if "error" in line), "")
+        raise DepthdError(f"the CUDA fusion does not compile: {line}", "update CuPy, or use device: cpu") from error
+    except cupy.cuda.memory.OutOfMemoryError as error:
+        raise DepthdError(f"the GPU is out of memory: {error}", "free some, or use device: cpu") from error
+    except (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError) as error:
+        raise DepthdError(f"the GPU failed: {error}", "look at dmesg, or use device: cpu") from error
+
+
+def _address(array: Array) -> int:
+    return int(array.data.ptr) if hasattr(array.data, "ptr") else int(array.ctypes.data)
+
+
+def _nothing() -> None:
+    """For arrays that are where they are needed."""

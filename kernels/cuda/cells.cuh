@@ -1,0 +1,128 @@
+/* 1. Mask and sample: one value per cell. A block takes a span of cells of one row; a thread one column of pixels. */
+#pragma once
+
+enum {
+    CELL_THREADS = 256,
+    CELL_SPAN = CELL_PX < CELL_THREADS ? CELL_THREADS / CELL_PX : 1, /* cells of a block */
+    CELL_SPAN_PX = CELL_SPAN * CELL_PX,
+    CELL_BLOCKS_PER_ROW = (COLUMNS + CELL_SPAN - 1) / CELL_SPAN,
+};
+constexpr int ROWS_AT_ONCE = CELL_PX < 16 ? CELL_PX : 8;
+
+/* Sums over a column of pixels. The inverse depths are counted from the first one, so that their squares stay small. */
+struct ColumnSums {
+    float origin, rho, rho_squared, x, x_all;
+    int measured, known;
+};
+
+__device__ __forceinline__ ColumnSums sum_column(const float *stereo_m, const float *mono, int mono_height, int mono_width,
+                                                 const Place *mono_x, const Place *mono_y, const Settings *p, int px,
+                                                 int first_row)
+{
+    const float nearest_m = (float)(1.0 / p->stereo_inverse_maximum), farthest_m = (float)(1.0 / p->stereo_inverse_minimum);
+    const int kind = p->mono_kind;
+    const Place across = mono_x[px];
+    ColumnSums sums = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0, 0};
+    for (int first = 0; first < CELL_PX; first += ROWS_AT_ONCE) {
+        /* All loads first, so that they wait for memory together. */
+        float depths_m[ROWS_AT_ONCE], xs[ROWS_AT_ONCE];
+#pragma unroll
+        for (int k = 0; k < ROWS_AT_ONCE; k++) {
+            const int y = min(first_row + min(first + k, CELL_PX - 1), HEIGHT - 1);
+            depths_m[k] = stereo_m[(size_t)y * WIDTH + px];
+            const Place down = mono_y[y];
+            const float *lower = mono + (size_t)down.index * mono_width;
+            xs[k] = mono_at(lower, down.index + 1 < mono_height ? lower + mono_width : lower, down.part, across, mono_width,
+                            kind);
+        }
+#pragma unroll
+        for (int k = 0; k < ROWS_AT_ONCE; k++) {
+            const float depth_m = depths_m[k], x = xs[k];
+            const bool known = x == x && first + k < CELL_PX && first_row + first + k < HEIGHT;
+            const bool measured = known && depth_m >= nearest_m && depth_m <= farthest_m;
+            const float rho = __frcp_rn(depth_m);
+            sums.known += known;
+            sums.x_all += known ? x : 0.0f;
+            sums.origin = measured && sums.measured == 0 ? rho : sums.origin;
+            const float above = measured ? rho - sums.origin : 0.0f;
+            sums.measured += measured;
+            sums.rho += above;
+            sums.rho_squared += above * above;
+            sums.x += measured ? x : 0.0f;
+        }
+    }
+    return sums;
+}
+
+/* The same of all columns of a block, so laid out that threads of different cells do not hinder each other. */
+struct Columns {
+    float origin[CELL_SPAN_PX], rho[CELL_SPAN_PX], rho_squared[CELL_SPAN_PX], x[CELL_SPAN_PX], x_all[CELL_SPAN_PX];
+    int counts[CELL_SPAN_PX]; /* measured, known << 16 */
+};
+
+/* Mean and variance of a cell, from the columns' own: Chan, Golub and LeVeque, The American Statistician 37 (1983). */
+__device__ __forceinline__ float store_cell(const Columns &columns, int first, int count, int band_rows, Cells *cells,
+                                            int cell)
+{
+    int counts = 0;
+    double rho = 0.0, squares = 0.0;
+    float x = 0.0f, x_all = 0.0f;
+    const int start = (first / CELL_PX) % CELL_PX;
+#pragma unroll 8
+    for (int k = 0; k < CELL_PX; k++) {
+        const int column = (k + start) % CELL_PX, i = first + column;
+        if (column >= count) continue;
+        counts += columns.counts[i];
+        rho += (double)columns.origin[i] * (columns.counts[i] & 0xFFFF) + columns.rho[i];
+        x += columns.x[i];
+        x_all += columns.x_all[i];
+    }
+    const int measured = counts & 0xFFFF, known = counts >> 16;
+    const float share = 1.0f / (measured > 1 ? measured : 1);
+    const double mean = rho / (measured > 1 ? measured : 1);
+#pragma unroll 8
+    for (int k = 0; k < CELL_PX; k++) {
+        const int column = (k + start) % CELL_PX, i = first + column;
+        if (column >= count) continue;
+        const double away = columns.origin[i] - mean;
+        squares += columns.rho_squared[i] + away * (2.0 * columns.rho[i] + away * (columns.counts[i] & 0xFFFF));
+    }
+    const float fill = (float)measured / (float)(band_rows * count);
+    cells->fill[cell] = fill;
+    cells->rho[cell] = (float)mean;
+    cells->variance[cell] = (float)(squares > 0.0 ? squares * share : 0.0);
+    cells->x[cell] = x * share;
+    cells->x_all[cell] = x_all / (known > 1 ? known : 1);
+    return fill >= (float)DEPTHD_MINIMUM_FILL ? (float)mean : 0.0f;
+}
+
+extern "C" __global__ void __launch_bounds__(CELL_THREADS) fusion_cells(
+    const float *__restrict__ stereo_m, const float *__restrict__ mono, int mono_height, int mono_width,
+    const Place *__restrict__ mono_x, const Place *__restrict__ mono_y, const Settings *__restrict__ p, State *state,
+    Cells *cells)
+{
+    __shared__ Columns columns;
+    const int cell_row = blockIdx.x / CELL_BLOCKS_PER_ROW, first_cell = blockIdx.x % CELL_BLOCKS_PER_ROW * CELL_SPAN;
+    const int first_row = cell_row * CELL_PX, first_px = first_cell * CELL_PX;
+    for (int i = threadIdx.x; i < CELL_SPAN_PX && first_px + i < WIDTH; i += CELL_THREADS) {
+        const ColumnSums s =
+            sum_column(stereo_m, mono, mono_height, mono_width, mono_x, mono_y, p, first_px + i, first_row);
+        columns.origin[i] = s.origin;
+        columns.rho[i] = s.rho;
+        columns.rho_squared[i] = s.rho_squared;
+        columns.x[i] = s.x;
+        columns.x_all[i] = s.x_all;
+        columns.counts[i] = s.measured | s.known << 16;
+    }
+    __syncthreads();
+    unsigned int largest = 0;
+    for (int c = threadIdx.x; c < CELL_SPAN && first_cell + c < COLUMNS; c += CELL_THREADS) {
+        const int left = WIDTH - (first_px + c * CELL_PX), rows = HEIGHT - first_row;
+        const float rho = store_cell(columns, c * CELL_PX, left < CELL_PX ? left : CELL_PX, rows < CELL_PX ? rows : CELL_PX,
+                                     cells, cell_row * COLUMNS + first_cell + c);
+        largest = max(largest, __float_as_uint(rho)); /* of positive floats, the bits are in order */
+    }
+    if (threadIdx.x >= (CELL_SPAN + 31) / 32 * 32) return;
+    largest = __reduce_max_sync(0xFFFFFFFFu, largest);
+    if (threadIdx.x % 32 == 0 && largest) atomicMax(&state->largest, largest);
+}

@@ -1,0 +1,78 @@
+/* What lies in device memory. depthd/fusion/cuda.py mirrors Settings and Result as NumPy records. */
+#pragma once
+
+/* What may change while it runs: as `Parameters` in depthd/fusion/parameters.py. */
+struct Settings {
+    double stereo_noise, stereo_inverse_minimum, stereo_inverse_maximum, inverse_minimum, inverse_maximum;
+    double gate_sigmas, gate_minimum, far_claim_factor, near_claim_factor;
+    double memory_decay, alignment_decay, minimum_inlier_share, minimum_agreement, minimum_significance, independent_share;
+    int maximum_age_frames, mono_kind;
+};
+
+/* rho = scale * x + shift, and how good that is; as `Line` in reference.py. */
+struct Line {
+    double scale, shift, noise;
+    double inlier_share, agreement, significance, pearson_r;
+    double value_variance, scale_variance, pivot;
+};
+
+enum { UNFIT = 0, FITTED = 1, HELD = 2 };
+
+/* What the host reads of a frame. */
+struct Result {
+    Line line;
+    int status, sample_count, age_frames, unused;
+    unsigned int pixels_per_source[6];
+    unsigned int padding[2];
+};
+
+/* What is remembered from frame to frame, and what the fit hands to the merge. */
+struct State {
+    double samples[3][DEPTHD_MEMORY_BINS]; /* weight, weight * x, weight * rho */
+    Line line, aligned;
+    int has_line, age_frames;
+    int forget, remember; /* of this frame: the scene was cut; its inliers are to be remembered */
+    double end;
+    DepthdMergeParameters merge;
+    float global_noise, value_variance, scale_variance, pivot;
+    int fitted;
+    unsigned int largest; /* bits of the largest inverse depth measured in a cell */
+    unsigned int arrived; /* of the barrier between blocks that are no cluster */
+};
+
+/* Bilinear sampling of one axis: the lower of the two neighbours, and the part of the upper one. */
+struct Place {
+    int index;
+    float part;
+};
+
+/* One value per cell. */
+struct Cells {
+    float fill[CELL_COUNT], rho[CELL_COUNT], variance[CELL_COUNT], x[CELL_COUNT], x_all[CELL_COUNT];
+    float weight[CELL_COUNT];   /* of the sample, balanced; 0 where the cell is not usable */
+    float4 aligned[CELL_COUNT]; /* correction, trust, trust * (error - correction), support */
+};
+
+/* [1 2 1] / 4 along one axis, DEPTHD_WIDE_PASSES times, nothing beyond the border: nine factors for each place. */
+enum { WIDE_TAPS = 2 * DEPTHD_WIDE_PASSES + 1 };
+
+struct Tables {
+    Place grid_x[COLUMNS], grid_y[ROWS];
+    float wide_columns[GRID_COLUMNS][WIDE_TAPS], wide_rows[GRID_ROWS][WIDE_TAPS];
+};
+
+/* Evidence of the alignment, kept from frame to frame. */
+struct Evidence {
+    float2 nodes[FLAT_COUNT][DEPTHD_GRID_LEVELS]; /* weighted error, weight */
+};
+
+/* Mono at one pixel, from the network's map of mono_width columns. */
+__device__ __forceinline__ float mono_at(const float *lower, const float *upper, float down, Place across, int mono_width,
+                                         int kind)
+{
+    const int right = across.index + 1 < mono_width ? across.index + 1 : across.index;
+    const float a = depthd_mono_as_linear(lower[across.index], kind), b = depthd_mono_as_linear(lower[right], kind);
+    const float c = depthd_mono_as_linear(upper[across.index], kind), d = depthd_mono_as_linear(upper[right], kind);
+    const float left = a + (c - a) * down, beside = b + (d - b) * down;
+    return left + (beside - left) * across.part;
+}
