@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from depthd import cli_capture, cli_compare, cli_engine, cli_look, cli_view, cli_weights
+from depthd import cli_capture, cli_compare, cli_look, cli_shm, cli_view, cli_weights
 from depthd.errors import DepthdError, UsageError
 
 app = typer.Typer(
@@ -22,7 +22,10 @@ config_app = typer.Typer(help="Show the configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(cli_weights.app, name="weights")
 app.command("capture")(cli_capture.capture_command)
-app.add_typer(cli_engine.app, name="engine")
+app.command()(cli_shm.dump)
+app.command()(cli_shm.record)
+app.command()(cli_shm.paths)
+app.add_typer(cli_shm.bridge_app, name="bridge")
 app.command()(cli_view.view)
 app.command()(cli_compare.compare)
 app.command()(cli_look.export)
@@ -126,25 +129,6 @@ def fuse(
         report = offline.write_results(offline.fuse_pair(inputs, stopwatch), out, stopwatch)
     typer.echo(offline.summary_of(report))
     typer.echo(f"wrote {out}")
-
-
-@app.command()
-def dump(
-    name: Annotated[str, typer.Option(help="Name of the shared memory.")] = "depthd",
-    frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None,
-    save: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Save every frame's planes as .npy.")
-    ] = None,
-) -> None:
-    """Attach to a running daemon and print every frame: id, age, latency, fit."""
-    import depthd
-    from depthd import dump as dumping
-
-    with depthd.open(name) as reader:
-        for frame, seen_ns in dumping.frames_of(reader, frames):
-            typer.echo(dumping.line_of(frame, seen_ns))
-            if save is not None:
-                dumping.save(frame, save)
 
 
 @app.command()

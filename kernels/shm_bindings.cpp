@@ -359,6 +359,8 @@ nb::object open_reader(const std::string &name) {
 } // namespace
 
 NB_MODULE(_shm, m) {
+    // What lives until the interpreter ends is not leaked: a daemon keeps its pipeline to the last.
+    nanobind::set_leak_warnings(false);
     m.doc() = "Shared memory of depthd: the writer in C, the reader of depthd.h, and their layout.";
     m.def("layout", &layout, "{structure: (bytes, [(field, offset, dtype, bytes)])} as compiled from depthd.h");
     m.def("constants", &constants, "the enumerations and limits of depthd.h, without their DEPTHD_");
