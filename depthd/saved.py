@@ -39,8 +39,12 @@ class SavedFrame:
 
     @property
     def picture(self) -> Array:
-        """The left picture, or black."""
-        return np.zeros((*self.depth_m.shape, 3), np.uint8) if self.left_bgr is None else self.left_bgr
+        """The left picture; where there is none, the depth in colours."""
+        if self.left_bgr is not None:
+            return self.left_bgr
+        from depthd.export.panels import DepthScale, depth_picture
+
+        return depth_picture(self.depth_m, DepthScale.of(self.depth_m))
 
     @property
     def sources(self) -> Array:
