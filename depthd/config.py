@@ -13,6 +13,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from depthd import config_file
 from depthd.config_file import Octal, Section
+from depthd.device import DeviceChoice
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Plane = Literal["left", "stereo_depth", "mono", "xyz"]
@@ -227,8 +228,10 @@ class MonoConfig(Section):
 
 
 class FusionConfig(Section):
-    backend: Literal["cpu", "reference"] = Field(
-        "cpu", description="cpu = C on all cores; reference = the readable NumPy specification, slow"
+    backend: Literal["auto", "cpu", "reference"] = Field(
+        "auto",
+        description="auto = on the GPU or in C, as `device` says; cpu = in C on all cores; reference = the "
+        "readable NumPy specification, slow",
     )
     threads: Annotated[int, Field(ge=0)] = Field(0, description="threads of the cpu backend; 0 = all cores")
     prefer: Literal["nearer", "stereo", "mono"] = Field(
@@ -323,6 +326,11 @@ class Config(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = Field(
         "depthd",
         description="Name of the shared-memory object, which readers open: letters, digits, `_`, `.`, `-`",
+    )
+    device: DeviceChoice = Field(
+        "auto",
+        description="Where frames are fused. `cuda`: on the GPU, or the daemon ends; `auto`: there if it can "
+        "be used, else on the CPU, and the log says why",
     )
     camera: CameraConfig = Field(VirtualCameraConfig(), description="Where pictures come from")
     matcher: MatcherConfig = Field(

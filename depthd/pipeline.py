@@ -14,6 +14,7 @@ import numpy as np
 from depthd import fusion as fusions
 from depthd.cameras.base import CameraSource
 from depthd.config import Config, FusionConfig, MatcherConfig
+from depthd.device import DeviceChoice
 from depthd.frame import Array, Camera, FusionResult, StageTimes, StereoFrame
 from depthd.fusion.base import Fusion
 from depthd.matchers import Matcher, open_matcher
@@ -43,12 +44,14 @@ class Pipeline:
         engine: MonoEngine,
         fusion: Fusion,
         publisher: Publisher,
+        device: DeviceChoice = "cpu",
     ) -> None:
         self.camera = camera
         self.matcher = matcher
         self.engine = engine
         self.fusion = fusion
         self.publisher = publisher
+        self._device = device
         self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="depthd-mono")
         self._expected_index: int | None = None
         self._dropped = 0
@@ -93,7 +96,9 @@ class Pipeline:
         self.matcher = open_matcher(config, self.camera.camera, weights_dir)
 
     def change_fusion(self, config: FusionConfig) -> None:
-        self.fusion = fusions.create(config, self.camera.camera, self.engine.card.output_kind)
+        self.fusion = fusions.create(
+            config, self.camera.camera, self.engine.card.output_kind, self._device
+        )
 
     def close(self) -> None:
         with ExitStack() as closing_in_turn:
@@ -137,8 +142,9 @@ def build_pipeline(config: Config, open_source: Callable[[], CameraSource], phas
             camera=source,
             matcher=open_matcher(config.matcher, camera, config.mono.weights_dir),
             engine=engine,
-            fusion=fusions.create(config.fusion, camera, engine.card.output_kind),
+            fusion=fusions.create(config.fusion, camera, engine.card.output_kind, config.device),
             publisher=publisher,
+            device=config.device,
         )
         opened.pop_all()
         return pipeline
