@@ -38,9 +38,7 @@ def fuse(maximum_disparity_px: int) -> Fused:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--max-disparity", type=int, default=48)
     maximum_disparity_px = parser.parse_args().max_disparity
     fused = fuse(maximum_disparity_px)

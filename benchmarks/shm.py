@@ -66,9 +66,7 @@ def _print_row(transport: str, readers: int, rate: float, seconds: float, c_read
     )
 
 
-def measure(
-    transport: str, readers: int, rate: float, seconds: float, c_reader: Path
-) -> tuple[np.ndarray, np.ndarray]:
+def measure(transport: str, readers: int, rate: float, seconds: float, c_reader: Path) -> tuple[np.ndarray, np.ndarray]:
     """Latencies of all readers, and what publishing cost the writer beyond filling the pixels
     (nanoseconds).
     """
@@ -117,9 +115,7 @@ def _publish_until_done(writer: object, processes: list[subprocess.Popen[str]], 
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rates", type=float, nargs="+", default=[30.0, 60.0, 1000.0])
     parser.add_argument("--readers", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--seconds", type=float, default=6.0)

@@ -46,8 +46,7 @@ def main() -> int:
     print(f"{'reader':10} {'accepted':>10} {'disowned':>10} {'of them torn':>12} {'accepted torn':>13}")
     for kind, reader in [*seen, ("all", total)]:
         print(
-            f"{kind:10} {reader['accepted']:>10} {reader['rejected']:>10} "
-            f"{reader['caught']:>12} {reader['torn']:>13}"
+            f"{kind:10} {reader['accepted']:>10} {reader['rejected']:>10} {reader['caught']:>12} {reader['torn']:>13}"
         )
     print(f"{writers} writers killed in {seconds:.0f} s, {os.cpu_count()} CPUs, seed {options.seed}")
     return 1 if total["torn"] else 0
@@ -56,25 +55,17 @@ def main() -> int:
 def _torture(
     folder: Path, name: str, acquisitions: int, in_python: int
 ) -> tuple[list[tuple[str, dict[str, int]]], int, float]:
-    writer_program = _compile(
-        folder, ["gcc", "-std=c11"], "shm_torture_writer.c", str(ROOT / "kernels" / "shm.c")
-    )
+    writer_program = _compile(folder, ["gcc", "-std=c11"], "shm_torture_writer.c", str(ROOT / "kernels" / "shm.c"))
     in_c = _compile(folder, ["gcc", "-std=c11"], "shm_torture_reader.c")
     in_cpp = _compile(folder, ["g++", "-std=c++17", "-x", "c++"], "shm_torture_reader.c")
     native = str((acquisitions - in_python) // NATIVE_READERS + 1)
-    commands = [("C", [str(in_c), name, native]), ("C++", [str(in_cpp), name, native])] * (
-        NATIVE_READERS // 2
-    )
+    commands = [("C", [str(in_c), name, native]), ("C++", [str(in_cpp), name, native])] * (NATIVE_READERS // 2)
     script = str(PROGRAMS / "shm_reader_process.py")
-    commands += [
-        ("Python", [sys.executable, script, name, str(in_python // PYTHON_READERS)])
-    ] * PYTHON_READERS
+    commands += [("Python", [sys.executable, script, name, str(in_python // PYTHON_READERS)])] * PYTHON_READERS
     started = time.monotonic()
     writers = 1
     writer = _start_writer(writer_program, name)
-    readers = [
-        (kind, subprocess.Popen(command, stdout=subprocess.PIPE, text=True)) for kind, command in commands
-    ]
+    readers = [(kind, subprocess.Popen(command, stdout=subprocess.PIPE, text=True)) for kind, command in commands]
     while any(reader.poll() is None for _, reader in readers):
         time.sleep(random.uniform(0.0, 0.05))
         writer.kill()
@@ -114,9 +105,7 @@ def _compile(folder: Path, compiler: list[str], source: str, *more: str) -> Path
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--acquisitions", type=int, default=10_000_000)
     parser.add_argument("--python", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))

@@ -100,11 +100,7 @@ class Iceoryx:
             .open_or_create()
         )
         event = (
-            node.service_builder(iox2.ServiceName.new(name))
-            .event()
-            .max_listeners(64)
-            .max_nodes(70)
-            .open_or_create()
+            node.service_builder(iox2.ServiceName.new(name)).event().max_listeners(64).max_nodes(70).open_or_create()
         )
         return publish, event
 

@@ -33,9 +33,7 @@ class Shape:
 
 
 SMALL = Shape()
-TINY = Shape(
-    hidden=32, layers=4, heads=2, taps=(0, 1, 2, 3), neck=(8, 16, 24, 32), fusion=16, head=8, positions=5
-)
+TINY = Shape(hidden=32, layers=4, heads=2, taps=(0, 1, 2, 3), neck=(8, 16, 24, 32), fusion=16, head=8, positions=5)
 
 
 class _Graph:
@@ -78,9 +76,7 @@ class _Graph:
         return self.op("Add", product, self.filled(0.0, outputs))
 
     def norm(self, x: str, width: int) -> str:
-        return self.op(
-            "LayerNormalization", x, self.filled(1.0, width), self.filled(0.0, width), axis=-1, epsilon=1e-6
-        )
+        return self.op("LayerNormalization", x, self.filled(1.0, width), self.filled(0.0, width), axis=-1, epsilon=1e-6)
 
     def conv(
         self,
@@ -227,9 +223,7 @@ def _head(g: _Graph, shape: Shape, x: str, grid: str) -> None:
     x = g.resize(x, g.joined(g.op("Slice", g.op("Shape", x), g.integers(0), g.integers(2)), pixels))
     x = g.op("Relu", g.conv(x, shape.fusion // 2, shape.head, 3))
     x = g.op("Add", g.conv(x, shape.head, 1, 1), g.constant(np.array(3.0, np.float32)))
-    g.nodes.append(
-        helper.make_node("Squeeze", [g.op("Relu", x), g.integers(1)], ["predicted_depth"], name="out")
-    )
+    g.nodes.append(helper.make_node("Squeeze", [g.op("Relu", x), g.integers(1)], ["predicted_depth"], name="out"))
 
 
 if __name__ == "__main__":

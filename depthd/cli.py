@@ -34,14 +34,10 @@ app.command()(cli_look.normals)
 app.command()(cli_look.reproject)
 app.command()(cli_look.show)
 
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", "-c", metavar="FILE", help="Configuration file (YAML).")
-]
+ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="Configuration file (YAML).")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY.PATH=VALUE", help="Overrides one key, for example camera.fps=30. Repeatable."
-    ),
+    typer.Option("--set", metavar="KEY.PATH=VALUE", help="Overrides one key, for example camera.fps=30. Repeatable."),
 ]
 
 
@@ -96,20 +92,14 @@ def fuse(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the results.")],
     stereo_depth: Annotated[
         Path | None,
-        typer.Option(
-            help="float32 .npy in metres instead of the matcher: NaN unmatched, -inf too near, inf too far."
-        ),
+        typer.Option(help="float32 .npy in metres instead of the matcher: NaN unmatched, -inf too near, inf too far."),
     ] = None,
     mono: Annotated[
         Path | None,
         typer.Option(help="float32 .npy of any size, larger = nearer, used instead of the network."),
     ] = None,
-    max_disparity: Annotated[
-        int | None, typer.Option(min=1, help="Largest disparity to search, in pixels.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Mono model, by its name in weights/manifest.yaml.")
-    ] = None,
+    max_disparity: Annotated[int | None, typer.Option(min=1, help="Largest disparity to search, in pixels.")] = None,
+    model: Annotated[str | None, typer.Option(help="Mono model, by its name in weights/manifest.yaml.")] = None,
 ) -> None:
     """Fuse one pair of rectified pictures, without a daemon."""
     from depthd import offline, screen

@@ -25,9 +25,7 @@ START_LIMIT_S = 120.0
 Name = Annotated[str, typer.Option(help="Shared memory of a running daemon.")]
 FrameFile = Annotated[
     Path | None,
-    typer.Option(
-        "--frame", metavar="FILE", help="Instead: a .npz of the live page, or a folder of `depthd fuse`."
-    ),
+    typer.Option("--frame", metavar="FILE", help="Instead: a .npz of the live page, or a folder of `depthd fuse`."),
 ]
 Depth = Annotated[str, typer.Option(help="fused or stereo.")]
 
@@ -35,15 +33,11 @@ Depth = Annotated[str, typer.Option(help="fused or stereo.")]
 def export(
     name: Name = "depthd",
     frame: FrameFile = None,
-    save_depth: Annotated[
-        Path | None, typer.Option(help="Fused depth: .npy in m, or .png in mm (16 bit).")
-    ] = None,
+    save_depth: Annotated[Path | None, typer.Option(help="Fused depth: .npy in m, or .png in mm (16 bit).")] = None,
     save_ply: Annotated[Path | None, typer.Option(help="Cloud of stereo depth: .ply or .pcd.")] = None,
     save_fullply: Annotated[Path | None, typer.Option(help="Cloud of fused depth: .ply or .pcd.")] = None,
     mp4: Annotated[Path | None, typer.Option(help="Film of the panels.")] = None,
-    rerun: Annotated[
-        str | None, typer.Option(metavar="FILE|live", help="An .rrd file, or Rerun's viewer.")
-    ] = None,
+    rerun: Annotated[str | None, typer.Option(metavar="FILE|live", help="An .rrd file, or Rerun's viewer.")] = None,
     frames: Annotated[int, typer.Option(min=1, help="How many frames films and Rerun get.")] = 100,
     fps: Annotated[float, typer.Option(min=0.1, help="Rate at which the film is played.")] = 15.0,
 ) -> None:
@@ -82,9 +76,7 @@ def evaluate(
     name: Name = "depthd",
     frame: FrameFile = None,
     plane: Annotated[str | None, typer.Option(metavar="X,Y,W,H", help="Fit a plane to this region.")] = None,
-    sphere: Annotated[
-        str | None, typer.Option(metavar="X,Y,W,H", help="Fit a sphere to this region.")
-    ] = None,
+    sphere: Annotated[str | None, typer.Option(metavar="X,Y,W,H", help="Fit a sphere to this region.")] = None,
     depth: Depth = "fused",
     distance_mm: Annotated[
         float | None, typer.Option(min=1.0, help="Distance that you measured, along the optical axis (mm).")
@@ -107,9 +99,7 @@ def evaluate(
         _print_truth(truth, config, overrides)
         return
     if not (plane or sphere or distance_mm):
-        raise UsageError(
-            "nothing to judge was named", "give --plane, --sphere, --distance-mm with --at, or --truth"
-        )
+        raise UsageError("nothing to judge was named", "give --plane, --sphere, --distance-mm with --at, or --truth")
     saved = _frame(name, frame)
     for kind, text in (("plane", plane), ("sphere", sphere)):
         if not text:
@@ -147,9 +137,7 @@ def _print_truth(frames: int, config: Path | None, overrides: list[str] | None) 
 
 
 def normals(
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="A picture (.png), or .npy with float32 (h, w, 3).")
-    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A picture (.png), or .npy with float32 (h, w, 3).")],
     name: Name = "depthd",
     frame: FrameFile = None,
     depth: Depth = "fused",

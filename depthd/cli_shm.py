@@ -18,9 +18,7 @@ Frames = Annotated[int | None, typer.Option(min=1, help="Stop after this many fr
 def dump(
     name: Name = "depthd",
     frames: Frames = None,
-    save: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Save every frame's planes as .npy.")
-    ] = None,
+    save: Annotated[Path | None, typer.Option(metavar="DIR", help="Save every frame's planes as .npy.")] = None,
     stats: Annotated[
         bool, typer.Option("--stats", help="Print rates and latencies at the end instead of every frame.")
     ] = False,
@@ -107,9 +105,7 @@ def bridge_zenoh(
 
 
 def paths(
-    cflags: Annotated[
-        bool, typer.Option("--cflags", help="Print what a C compiler needs to find depthd.h.")
-    ] = False,
+    cflags: Annotated[bool, typer.Option("--cflags", help="Print what a C compiler needs to find depthd.h.")] = False,
 ) -> None:
     """Print where depthd keeps what other programs need."""
     from depthd import paths as where

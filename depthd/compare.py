@@ -131,9 +131,7 @@ class Collector:
                 f"none of {len(self.fits)} frames has a fit of mono to stereo",
                 "check with `depthd doctor`, and that stereo measures something",
             )
-        stereo, residual, region = (
-            np.concatenate(part) for part in (self.stereo, self.residual, self.region)
-        )
+        stereo, residual, region = (np.concatenate(part) for part in (self.stereo, self.residual, self.region))
         overall = Group.of(residual)
         fitted = [fit.status is FitStatus.FITTED for _, fit in self.fits]
         low, high = (float(value) for value in np.quantile(1.0 / stereo, RANGE_SHARES))
@@ -251,8 +249,7 @@ def _advice(judged: Judgement) -> Iterator[str]:
     if abs(judged.all.median) > 0.03:
         word = "nearer" if judged.all.median > 0 else "farther"
         yield (
-            f"mono is {100 * abs(judged.all.median):.1f} % {word} than stereo in the middle: "
-            "outliers lean to one side"
+            f"mono is {100 * abs(judged.all.median):.1f} % {word} than stereo in the middle: outliers lean to one side"
         )
     known = {name: group for name, group in judged.by_region.items() if group.count >= FEWEST_IN_BIN}
     worst = max(known, key=lambda name: abs(known[name].median) + known[name].spread, default=None)

@@ -60,9 +60,7 @@ def sample(stereo_depth_m: Array, mono: Array, kind: str, count: int) -> Samples
     step = max(1, int(np.sqrt(height * width / count)))
     rows, columns = (
         grid.ravel()
-        for grid in np.meshgrid(
-            np.arange(step // 2, height, step), np.arange(step // 2, width, step), indexing="ij"
-        )
+        for grid in np.meshgrid(np.arange(step // 2, height, step), np.arange(step // 2, width, step), indexing="ij")
     )
     depth_m = stereo_depth_m[rows, columns]
     # Pixel centres at half-integers, as in Camera.scaled_to.
@@ -70,9 +68,7 @@ def sample(stereo_depth_m: Array, mono: Array, kind: str, count: int) -> Samples
     mono_columns = np.minimum(((columns + 0.5) * mono.shape[1] / width).astype(int), mono.shape[1] - 1)
     x = linear_mono(mono[mono_rows, mono_columns], kind)
     known = np.isfinite(depth_m) & (depth_m > 0) & np.isfinite(x)
-    return Samples(
-        x[known].astype(np.float64), 1.0 / depth_m[known].astype(np.float64), rows[known], columns[known]
-    )
+    return Samples(x[known].astype(np.float64), 1.0 / depth_m[known].astype(np.float64), rows[known], columns[known])
 
 
 def fitted_depth_m(mono: Array, kind: str, fit: Fit) -> Array:

@@ -38,9 +38,7 @@ class Region:
         try:
             x, y, width, height = (int(part) for part in text.split(","))
         except ValueError:
-            raise UsageError(
-                f"{text!r} is no region", "write x,y,width,height in pixels, as 300,200,120,80"
-            ) from None
+            raise UsageError(f"{text!r} is no region", "write x,y,width,height in pixels, as 300,200,120,80") from None
         if min(x, y) < 0 or min(width, height) < 1:
             raise UsageError(f"the region {text} is empty or outside", "write x,y,width,height in pixels")
         return cls(x, y, width, height)
@@ -101,8 +99,7 @@ def describe_shape(report: ShapeReport) -> list[str]:
         ]
     return [
         *lines,
-        f"RMS {1e3 * report.rms_m:.2f} mm over {report.points} points, "
-        f"{100 * report.outlier_share:.1f} % outliers",
+        f"RMS {1e3 * report.rms_m:.2f} mm over {report.points} points, {100 * report.outlier_share:.1f} % outliers",
     ]
 
 
@@ -196,7 +193,5 @@ def against_truth(config: Config, frames: int) -> list[TruthRow]:
         error = np.concatenate(parts) if parts else np.empty(0)
         if len(error):
             inside = float(np.concatenate(within[name]).mean())
-            rows.append(
-                TruthRow(name, len(error) / total, float(np.median(error)), float(error.mean()), inside)
-            )
+            rows.append(TruthRow(name, len(error) / total, float(np.median(error)), float(error.mean()), inside))
     return rows

@@ -49,9 +49,7 @@ def picture_of(frame: Frame, grayscale: bool, raw: bool) -> Array:
     return panels_of(frame)
 
 
-def show(
-    reader: Reader, grayscale: bool, raw: bool, check: Callable[[], None], say: Callable[[str], None]
-) -> None:
+def show(reader: Reader, grayscale: bool, raw: bool, check: Callable[[], None], say: Callable[[str], None]) -> None:
     """Shows frames until q or Esc is pressed or the window is closed. `check` may raise to end it."""
     import cv2
 

@@ -80,9 +80,7 @@ def write_gif(path: Path, frame: SavedFrame, sway_degrees: float) -> None:
         picture = seen_from(small, eye, target)
         pictures.append(Image.fromarray(picture[..., ::-1]).quantize(128))
     with written_whole(path) as part:
-        pictures[0].save(
-            part, format="GIF", save_all=True, append_images=pictures[1:], duration=PICTURE_MS, loop=0
-        )
+        pictures[0].save(part, format="GIF", save_all=True, append_images=pictures[1:], duration=PICTURE_MS, loop=0)
 
 
 def _shrunk(frame: SavedFrame) -> SavedFrame:

@@ -88,8 +88,6 @@ def _layout(layout: Any) -> Any:
         layout.Spatial2DView(origin="camera/depth", name="fused depth"),
         layout.Spatial2DView(origin="source", name="source"),
     )
-    plots = layout.Horizontal(
-        *(layout.TimeSeriesView(origin=name, name=name) for name in ("fit", "latency", "share"))
-    )
+    plots = layout.Horizontal(*(layout.TimeSeriesView(origin=name, name=name) for name in ("fit", "latency", "share")))
     cloud = layout.Spatial3DView(origin="/", contents=["cloud"], name="cloud")
     return layout.Blueprint(layout.Vertical(layout.Horizontal(cloud, pictures), plots, row_shares=[3, 1]))

@@ -25,9 +25,7 @@ def panels_of(frame: Frame) -> Array:
             "this daemon does not publish the left picture and stereo depth",
             "run it with --set shared_memory.planes=[left,stereo_depth]",
         )
-    return overview(
-        frame.left, frame.stereo_depth, frame.depth, frame.source, shares(frame.pixels_per_source)
-    )
+    return overview(frame.left, frame.stereo_depth, frame.depth, frame.source, shares(frame.pixels_per_source))
 
 
 def write_mp4(path: Path, frames: Iterable[Frame], frames_per_s: float) -> int:
@@ -43,9 +41,7 @@ def write_mp4(path: Path, frames: Iterable[Frame], frames_per_s: float) -> int:
                 size = (picture.shape[1] // 2 * 2, picture.shape[0] // 2 * 2)
                 writer = cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*"mp4v"), frames_per_s, size)
                 if not writer.isOpened():
-                    raise DepthdError(
-                        f"OpenCV cannot write the film {path}", "name it .mp4, and check the folder"
-                    )
+                    raise DepthdError(f"OpenCV cannot write the film {path}", "name it .mp4, and check the folder")
             writer.write(cv2.resize(picture, size) if picture.shape[1::-1] != size else picture)
             count += 1
         if writer is None:

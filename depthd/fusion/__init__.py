@@ -14,9 +14,7 @@ from depthd.fusion.parameters import MonoKind, Parameters, make_parameters
 log = logging.getLogger(__name__)
 
 
-def create(
-    config: FusionConfig, camera: Camera, output_kind: str, device: DeviceChoice = "cpu"
-) -> Fusion:
+def create(config: FusionConfig, camera: Camera, output_kind: str, device: DeviceChoice = "cpu") -> Fusion:
     """A fusion for frames of this camera and a network of this output kind (see depthd.mono.model).
 
     backend `auto` is the GPU's or the C one, as `device` says. Raises DepthdError where the GPU is demanded and cannot

@@ -578,9 +578,7 @@ def merge(
     out.sigma[:] = np.clip(sigma, SIGMA_MINIMUM, SIGMA_MAXIMUM)
 
 
-def predict(
-    x: Array, line: Line | None, alignment: Alignment | None, p: Parameters
-) -> tuple[Array, Array, Array]:
+def predict(x: Array, line: Line | None, alignment: Alignment | None, p: Parameters) -> tuple[Array, Array, Array]:
     """Aligned mono as inverse depth, its relative sigma, and where it is bent to the rim of a hole. NaN
     without a fit."""
     if line is None or alignment is None:

@@ -27,9 +27,7 @@ class StereoNetwork:
     two pictures and give one map.
     """
 
-    def __init__(
-        self, model: Model, camera: Camera, threads: int = 2, short_side_px: int | None = None
-    ) -> None:
+    def __init__(self, model: Model, camera: Camera, threads: int = 2, short_side_px: int | None = None) -> None:
         card = model.card
         if card.output_kind != "disparity" or card.right_input is None:
             raise DepthdError(
@@ -64,13 +62,9 @@ class StereoNetwork:
 
     def _run(self, left: Array, right: Array) -> Array:
         try:
-            (output,) = self._session.run(
-                [self._output_name], dict(zip(self._names, (left, right), strict=True))
-            )
+            (output,) = self._session.run([self._output_name], dict(zip(self._names, (left, right), strict=True)))
         except Exception as error:  # ONNX Runtime raises a class per error code, all directly below Exception
-            raise DepthdError(
-                f"{self._model.name} fails: {one_line(error)}", "choose another model"
-            ) from None
+            raise DepthdError(f"{self._model.name} fails: {one_line(error)}", "choose another model") from None
         if output.ndim < 2 or math.prod(output.shape[:-2]) != 1 or output.dtype != np.float32:
             raise DepthdError(
                 f"output {self._output_name} of {self._model.path} is {output.dtype} {tuple(output.shape)}",

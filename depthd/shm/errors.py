@@ -55,6 +55,4 @@ _CLASSES: dict[int, type[DepthdError]] = {
 def error_for(code: int, name: str) -> DepthdError:
     """The exception for an error code of depthd.h about the object `name`."""
     what, _, remedy = _shm.error_text(code).partition("; ")
-    return _CLASSES.get(code, DepthdError)(
-        f"shared memory {name!r}: {what}", remedy or "see docs/shared-memory.md"
-    )
+    return _CLASSES.get(code, DepthdError)(f"shared memory {name!r}: {what}", remedy or "see docs/shared-memory.md")

@@ -183,9 +183,7 @@ def _plane_requests(
     ]
 
 
-def _start_writer(
-    plan: _shm.Plan, name: str, mode: int, camera: Camera, description: str
-) -> tuple[_shm.Writer, int]:
+def _start_writer(plan: _shm.Plan, name: str, mode: int, camera: Camera, description: str) -> tuple[_shm.Writer, int]:
     while True:
         claimed = segment.claim(name, plan, mode)
         try:
@@ -223,9 +221,7 @@ def _make_slots(buffer: Array) -> list[Slot]:
     slots = []
     for index in range(count):
         metadata = buffer[meta_offset + index * meta_bytes :][:meta_bytes]
-        views = {
-            plane.id.name.lower(): plane.of(buffer, data_offset + index * slot_bytes) for plane in planes
-        }
+        views = {plane.id.name.lower(): plane.of(buffer, data_offset + index * slot_bytes) for plane in planes}
         slots.append(Slot(views, metadata))
     return slots
 

@@ -321,9 +321,7 @@ class Reader:
         while self._attach() == ErrorCode.NOT_RUNNING:
             now_ns = time.monotonic_ns()
             if deadline_ns is not None and now_ns >= deadline_ns:
-                raise NotRunning(
-                    f"shared memory {self.name!r}: the writer has stopped", "start depthd, or wait again"
-                )
+                raise NotRunning(f"shared memory {self.name!r}: the writer has stopped", "start depthd, or wait again")
             left_s = _NAME_POLL_S if deadline_ns is None else min(_NAME_POLL_S, (deadline_ns - now_ns) * 1e-9)
             time.sleep(left_s)
 
@@ -338,10 +336,7 @@ class Reader:
         planes = [PlaneView.from_entry(*entry) for entry in native.planes()]
         self._native = native
         self._slots = [
-            {
-                plane.id.name.lower(): plane.of(buffer, native.data_offset + slot * native.slot_bytes)
-                for plane in planes
-            }
+            {plane.id.name.lower(): plane.of(buffer, native.data_offset + slot * native.slot_bytes) for plane in planes}
             for slot in range(native.slot_count)
         ]
         return ErrorCode.OK

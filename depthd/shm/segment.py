@@ -35,9 +35,7 @@ class Claim:
 def object_path(name: str) -> str:
     """The file of an object. Raises DepthdError for a name that is none."""
     if not _shm.name_is_good(name):
-        raise DepthdError(
-            f"{name!r} is not a name for shared memory", "use 1 to 64 letters, digits, '_', '-', '.'"
-        )
+        raise DepthdError(f"{name!r} is not a name for shared memory", "use 1 to 64 letters, digits, '_', '-', '.'")
     return DIRECTORY + name
 
 
@@ -109,9 +107,7 @@ def _inherit(fd: int, name: str, path: str, plan: _shm.Plan, mode: int) -> Claim
         )
     if status.st_uid != os.geteuid():
         # Whoever made the file can write to it as long as they like.
-        raise DepthdError(
-            f"{path} was left by another user (uid {status.st_uid})", "remove it, or choose another name"
-        )
+        raise DepthdError(f"{path} was left by another user (uid {status.st_uid})", "remove it, or choose another name")
     if not _is_under(path, status):
         return None
     if locked and code == ErrorCode.OK and _shm.has_layout(fd, plan):

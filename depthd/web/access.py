@@ -34,9 +34,7 @@ def is_loopback(address: str) -> bool:
 def token_for(address: str, token: str | None) -> str | None:
     """The token in force: the given one; a new one where other machines reach the page; none on loopback."""
     if token is not None and len(token) < SHORTEST_TOKEN:
-        raise UsageError(
-            f"the token is shorter than {SHORTEST_TOKEN} characters", "give a longer one, or none"
-        )
+        raise UsageError(f"the token is shorter than {SHORTEST_TOKEN} characters", "give a longer one, or none")
     if token is None and not is_loopback(address):
         return secrets.token_urlsafe(18)
     return token

@@ -169,9 +169,7 @@ def _stereo(frame: Frame) -> Part | None:
         return None
     height, width = frame.stereo_depth.shape
     codes, fused = _codec.depth_codes(frame.stereo_depth), _codec.depth_codes(frame.depth)
-    return Part(
-        "beside", width, height, _codec.pack(np.where(codes == fused, np.uint16(0), codes + np.uint16(1)))
-    )
+    return Part("beside", width, height, _codec.pack(np.where(codes == fused, np.uint16(0), codes + np.uint16(1))))
 
 
 def _source(frame: Frame) -> Part:

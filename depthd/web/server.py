@@ -30,9 +30,7 @@ def _inline_script_hash() -> str:
     """The page's import map, the one script that browsers want inline, as Content-Security-Policy names
     it.
     """
-    (script,) = re.findall(
-        r'<script type="importmap">(.*?)</script>', (STATIC / "index.html").read_text("utf-8")
-    )
+    (script,) = re.findall(r'<script type="importmap">(.*?)</script>', (STATIC / "index.html").read_text("utf-8"))
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
@@ -118,9 +116,7 @@ class Server:
             ) from None
 
     async def _watching(self, _app: web.Application):  # type: ignore[no-untyped-def]
-        self.watcher = Watcher(
-            self.options.name, self.hub, asyncio.get_running_loop(), self.options.maximum_fps
-        )
+        self.watcher = Watcher(self.options.name, self.hub, asyncio.get_running_loop(), self.options.maximum_fps)
         self.watcher.start()
         yield
         await asyncio.to_thread(self.watcher.stop)
@@ -189,12 +185,8 @@ class Server:
         except ValueError:
             raise web.HTTPBadRequest(text="depthd: seconds is a number\n") from None
         if not 0 < seconds <= download.LONGEST_RECORDING_S:
-            raise web.HTTPBadRequest(
-                text=f"depthd: at most {download.LONGEST_RECORDING_S:.0f} seconds are recorded\n"
-            )
-        response = web.StreamResponse(
-            headers={"Content-Disposition": 'attachment; filename="depthd-recording.zip"'}
-        )
+            raise web.HTTPBadRequest(text=f"depthd: at most {download.LONGEST_RECORDING_S:.0f} seconds are recorded\n")
+        response = web.StreamResponse(headers={"Content-Disposition": 'attachment; filename="depthd-recording.zip"'})
         response.content_type = "application/zip"
         await response.prepare(request)
         loop = asyncio.get_running_loop()

@@ -68,11 +68,7 @@ class Watcher:
             except DepthdError as error:
                 # A slow camera is no news; a dead writer is.
                 timeouts += 1
-                if (
-                    timeouts >= SILENT_WAITS
-                    or not isinstance(error, Timeout)
-                    or isinstance(error, WriterDied)
-                ):
+                if timeouts >= SILENT_WAITS or not isinstance(error, Timeout) or isinstance(error, WriterDied):
                     self._say(error)
                 # An object that cannot be read may be replaced by one that can.
                 reader = reader if isinstance(error, Timeout) else None

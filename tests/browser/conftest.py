@@ -73,20 +73,18 @@ class Daemon:
 StartServer = Callable[..., Server]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed: apt-get install chromium")
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="Playwright is missing: pip install playwright"
-    )
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is missing: pip install playwright")
     with playwright.sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield opened
         opened.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     name = f"depthd-browser-{time.monotonic_ns()}"
     running = Daemon(name, tmp_path_factory.mktemp("daemon") / "log")
@@ -108,7 +106,7 @@ def start_server(daemon: Daemon) -> Iterator[StartServer]:
         server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(daemon: Daemon) -> Iterator[Server]:
     running = Server(daemon.name)
     yield running
@@ -160,9 +158,7 @@ def open_page(browser: Any) -> Iterator[OpenPage]:
     contexts = []
 
     def open_one(url: str, **options: Any) -> Page:
-        context = browser.new_context(
-            **{"viewport": {"width": 1360, "height": 860}, "locale": "en-GB", **options}
-        )
+        context = browser.new_context(**{"viewport": {"width": 1360, "height": 860}, "locale": "en-GB", **options})
         contexts.append(context)
         page = Page(context.new_page())
         page.page.goto(url)

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fakes.frames import parameters_for, random_frame
 
 from depthd.config import FusionConfig
 from depthd.frame import FitStatus, FusedPlanes, Source
 from depthd.fusion.parameters import MonoKind
 from depthd.fusion.reference import ReferenceFusion
-from fakes.frames import parameters_for, random_frame
 
 pytestmark = pytest.mark.gpu
 SIZES = [(1280, 720), (640, 360), (641, 479), (333, 207), (97, 61), (37, 23), (1920, 1080)]
@@ -74,9 +74,7 @@ def test_depth_and_labels_are_the_specifications(
 
 
 @pytest.mark.parametrize("size", [(16383, 1), (8191, 3), (1000, 1)], ids=lambda size: f"{size[0]}x{size[1]}")
-def test_pictures_of_a_few_rows_are_fused_too(
-    cupy: Any, rng: np.random.Generator, size: tuple[int, int]
-) -> None:
+def test_pictures_of_a_few_rows_are_fused_too(cupy: Any, rng: np.random.Generator, size: tuple[int, int]) -> None:
     from depthd.fusion.cuda import CudaFusion
 
     p = parameters_for(*size)
@@ -122,9 +120,7 @@ def test_arrays_on_the_device_give_what_arrays_on_the_host_give(cupy: Any, rng: 
         assert here.sigma.tobytes() == there.sigma.get().tobytes()
 
 
-def test_a_frame_without_stereo_holds_the_last_fit_and_then_gives_up(
-    cupy: Any, rng: np.random.Generator
-) -> None:
+def test_a_frame_without_stereo_holds_the_last_fit_and_then_gives_up(cupy: Any, rng: np.random.Generator) -> None:
     from depthd.fusion.cuda import CudaFusion
 
     p = parameters_for(320, 180, config=FusionConfig(maximum_age_frames=2))
@@ -142,9 +138,7 @@ def test_a_frame_without_stereo_holds_the_last_fit_and_then_gives_up(
     assert statuses == [FitStatus.FITTED, held, held, FitStatus.UNFIT, FitStatus.FITTED]
 
 
-def test_a_cut_scene_is_forgotten_as_the_specification_forgets_it(
-    cupy: Any, rng: np.random.Generator
-) -> None:
+def test_a_cut_scene_is_forgotten_as_the_specification_forgets_it(cupy: Any, rng: np.random.Generator) -> None:
     from depthd.fusion.cuda import CudaFusion
 
     p = parameters_for(320, 180)

@@ -113,9 +113,7 @@ def test_a_camera_without_calibration_gives_mono_and_no_metres(shared_memory_nam
     writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 30, (1344, 376))
     rows, columns = np.indices((376, 1344))
     for k in range(3):
-        writer.write(
-            np.stack([columns % 200, rows % 200, (rows + columns + 9 * k) % 200], -1).astype(np.uint8)
-        )
+        writer.write(np.stack([columns % 200, rows % 200, (rows + columns + 9 * k) % 200], -1).astype(np.uint8))
     writer.release()
     sets = {
         "camera.kind": "uvc",

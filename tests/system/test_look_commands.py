@@ -49,9 +49,7 @@ def test_what_a_daemon_publishes_can_be_exported_and_judged(
     assert "mono explains" in said(depthd_command("compare", *name, "--quick", "--frames", 3))
 
 
-def test_a_saved_frame_is_reprojected_into_an_animation(
-    depthd_command: Command, stereo_pair: Path, tmp_path: Path
-):
+def test_a_saved_frame_is_reprojected_into_an_animation(depthd_command: Command, stereo_pair: Path, tmp_path: Path):
     image = pytest.importorskip("PIL.Image")
     pair = stereo_pair / "left.png", stereo_pair / "right.png", "--camera", stereo_pair / "camera.json"
     said(depthd_command("fuse", *pair, "-o", tmp_path / "out"))
@@ -85,9 +83,7 @@ def test_wrong_use_is_one_line_and_status_2(depthd_command: Command, words: tupl
 
 
 def test_a_window_without_a_screen_is_refused_in_one_line(depthd_command: Command):
-    environment = {
-        key: value for key, value in os.environ.items() if key not in {"DISPLAY", "WAYLAND_DISPLAY"}
-    }
+    environment = {key: value for key, value in os.environ.items() if key not in {"DISPLAY", "WAYLAND_DISPLAY"}}
     for words in (("show",), ("run", "--show")):
         result = depthd_command(*words, env=environment)
         assert result.returncode == 1

@@ -34,9 +34,7 @@ DROP_RIGHTS = "import resource; resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0
 
 def apply(before: str = "", **settings: object) -> subprocess.CompletedProcess[str]:
     code = APPLY.format(before=before, settings=settings)
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
-    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
 
 
 def threads(result: subprocess.CompletedProcess[str]) -> dict[str, list[str]]:

@@ -67,9 +67,7 @@ def read_outcomes(junit: Path) -> dict[str, Outcome]:
         outcome = found.setdefault(case.get("name", "").split("[")[0], Outcome(0, [], []))
         outcome.cases += 1
         outcome.failures += [
-            f"{case.get('name')}\n{part.text}"
-            for kind in ("failure", "error", "skipped")
-            for part in case.iter(kind)
+            f"{case.get('name')}\n{part.text}" for kind in ("failure", "error", "skipped") for part in case.iter(kind)
         ]
         outcome.notes += [note.get("value", "") for note in case.iter("property")]
     return found

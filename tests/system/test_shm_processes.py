@@ -126,9 +126,7 @@ def test_readers_accept_no_torn_frame_while_writers_are_killed(name: str, start_
     assert seen["accepted"] == 3000
 
 
-def test_a_reader_follows_a_writer_that_comes_back_with_another_size(
-    name: str, start_writer: StartWriter
-) -> None:
+def test_a_reader_follows_a_writer_that_comes_back_with_another_size(name: str, start_writer: StartWriter) -> None:
     writer = start_writer(width=64, height=48)
     with depthd.open(name) as reader:
         old = reader.wait(timeout=10.0)
@@ -142,9 +140,7 @@ def test_a_reader_follows_a_writer_that_comes_back_with_another_size(
         assert int(old.source[-1, -1]) >= 0  # what was mapped stays readable
 
 
-def test_a_reader_follows_a_writer_that_stopped_and_started_again(
-    name: str, start_writer: StartWriter
-) -> None:
+def test_a_reader_follows_a_writer_that_stopped_and_started_again(name: str, start_writer: StartWriter) -> None:
     writer = start_writer(frames=1)
     with depthd.open(name) as reader:
         reader.wait(timeout=10.0)
@@ -301,9 +297,7 @@ def test_a_waiting_reader_sleeps_until_it_is_woken(name: str, small_camera: Came
 def test_control_c_ends_a_wait(name: str, start_writer: StartWriter) -> None:
     start_writer(frames=1)
     code = f"import depthd\nr = depthd.open({name!r})\nr.wait()\nprint('waiting', flush=True)\nr.wait()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     process.stdout.readline()
     time.sleep(0.2)

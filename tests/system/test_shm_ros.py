@@ -87,9 +87,7 @@ def test_a_recording_is_decoded_by_another_library(recording: Path) -> None:
 
     with open(recording, "rb") as stream:
         found: dict[str, list] = {}
-        for _, channel, _, message in make_reader(
-            stream, decoder_factories=[factory]
-        ).iter_decoded_messages():
+        for _, channel, _, message in make_reader(stream, decoder_factories=[factory]).iter_decoded_messages():
             found.setdefault(channel.topic, []).append(message)
     assert {len(messages) for messages in found.values()} == {3}
     depth = found["/front/depth/image"][0]
@@ -149,9 +147,7 @@ def test_a_file_that_is_no_recording_is_refused(tmp_path: Path, content: bytes) 
         open_camera(RecordingCameraConfig(path=tmp_path / "absent.mcap"))
 
 
-def test_control_c_ends_a_recording_with_a_complete_file(
-    publisher: Publisher, name: str, tmp_path: Path
-) -> None:
+def test_control_c_ends_a_recording_with_a_complete_file(publisher: Publisher, name: str, tmp_path: Path) -> None:
     path = tmp_path / "interrupted.mcap"
     code = f"""
 import depthd
@@ -200,9 +196,7 @@ def test_depth_as_png_is_lossless_to_the_millimetre(publisher: Publisher, name: 
     assert (picture[DEPTH > 65.6] == 0).all()
 
 
-def test_frames_cross_zenoh_under_the_keys_of_rmw_zenoh(
-    publisher: Publisher, name: str, tmp_path: Path
-) -> None:
+def test_frames_cross_zenoh_under_the_keys_of_rmw_zenoh(publisher: Publisher, name: str, tmp_path: Path) -> None:
     zenoh = pytest.importorskip("zenoh", reason="needs zenoh (pip install depthd[bridge])")
     from depthd.bridge.zenoh import BridgeOptions, ZenohBridge, run
     from depthd.ros.messages import IMAGE, MessageReader

@@ -87,9 +87,7 @@ def test_samples_are_told_apart_by_region():
     on_the_pole = (np.abs(samples.columns - 152) <= 1) & (samples.rows < 100)
     assert (region[beside_the_pole & (samples.rows < 100)] >= RIM).mean() > 0.9
     assert (region[on_the_pole] >= THIN).all()
-    overruled = (
-        (samples.rows >= 100) & (samples.rows < 120) & (samples.columns >= 20) & (samples.columns < 60)
-    )
+    overruled = (samples.rows >= 100) & (samples.rows < 120) & (samples.columns >= 20) & (samples.columns < 60)
     np.testing.assert_array_equal(region == OVERRULED, overruled)
 
 

@@ -9,9 +9,7 @@ from depthd.errors import DepthdError
 from depthd.mono.export import export_onnx
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'depthd[export]'")
-transformers = pytest.importorskip(
-    "transformers", reason="transformers is not installed: pip install 'depthd[export]'"
-)
+transformers = pytest.importorskip("transformers", reason="transformers is not installed: pip install 'depthd[export]'")
 
 
 def small_model(kind: str):

@@ -370,6 +370,4 @@ def test_structures_fill_whole_cache_lines_and_pixels_start_on_pages(name: str) 
     with start(name), depthd.open(name) as reader:
         header, page = reader.header, os.sysconf("SC_PAGESIZE")
         offsets = [int(plane["offset"]) for plane in header["planes"][: int(header["plane_count"])]]
-        assert all(
-            value % page == 0 for value in (*offsets, int(header["data_offset"]), int(header["slot_bytes"]))
-        )
+        assert all(value % page == 0 for value in (*offsets, int(header["data_offset"]), int(header["slot_bytes"])))

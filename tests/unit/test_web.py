@@ -19,12 +19,8 @@ STATIC = Path(access.__file__).parent / "static"
 
 def words() -> dict[str, set[str]]:
     text = (STATIC / "js" / "i18n.js").read_text(encoding="utf-8")
-    blocks = dict(
-        zip(("en", "ja"), re.findall(r"^  (?:en|ja): \{(.*?)^  \},", text, re.M | re.S), strict=True)
-    )
-    return {
-        language: set(re.findall(r'(?:^|, )\s*(\w+): "', block, re.M)) for language, block in blocks.items()
-    }
+    blocks = dict(zip(("en", "ja"), re.findall(r"^  (?:en|ja): \{(.*?)^  \},", text, re.M | re.S), strict=True))
+    return {language: set(re.findall(r'(?:^|, )\s*(\w+): "', block, re.M)) for language, block in blocks.items()}
 
 
 def test_every_word_stands_in_both_languages():
@@ -56,9 +52,7 @@ class Nobody:
 
 
 def frame(number: int) -> EncodedFrame:
-    return EncodedFrame(
-        {"id": number}, {"depth": Part("depth", 1, 1, b"abc"), "left": Part("jpeg", 1, 1, b"xy")}
-    )
+    return EncodedFrame({"id": number}, {"depth": Part("depth", 1, 1, b"abc"), "left": Part("jpeg", 1, 1, b"xy")})
 
 
 def test_a_message_can_be_taken_apart_as_the_page_does():

@@ -303,9 +303,7 @@ def _shade(eye, surfaces, solid, px, py, pz, vx, vy, vz, path):  # type: ignore[
         footprint = path / eye.optics[0] / math.sqrt(max(facing, 0.05)) * numbers[solid, TEXELS_PER_M]
         u = (a * 0.5 + 0.5) * across + numbers[solid, U_OFFSET]
         v = (b * 0.5 + 0.5) * down + numbers[solid, V_OFFSET]
-        texture_red, texture_green, texture_blue = _texture(
-            surfaces.texels, codes[solid, TEXTURE], u, v, footprint
-        )
+        texture_red, texture_green, texture_blue = _texture(surfaces.texels, codes[solid, TEXTURE], u, v, footprint)
         red, green, blue = red * texture_red, green * texture_green, blue * texture_blue
 
     first, side = codes[solid, LIGHT_MAP], codes[solid, LIGHT_MAP_SIDE]
@@ -338,11 +336,7 @@ def _shade(eye, surfaces, solid, px, py, pz, vx, vy, vz, path):  # type: ignore[
             half = (nx * hx + ny * hy + nz * hz) / math.sqrt(hx * hx + hy * hy + hz * hz)
             if half > 0.75:
                 glint += (
-                    numbers[solid, SPECULAR]
-                    * visible
-                    * light[k, 3]
-                    / (1.0 + squared)
-                    * half ** numbers[solid, GLOSS]
+                    numbers[solid, SPECULAR] * visible * light[k, 3] / (1.0 + squared) * half ** numbers[solid, GLOSS]
                 )
     glow = numbers[solid, EMISSION]
     return (

@@ -205,9 +205,7 @@ def test_an_object_that_is_to_stay_stays(service: Service):
         ("nonsense: [\n", "depthd.yaml"),
     ],
 )
-def test_a_wrong_configuration_is_one_line_status_2_and_no_restart(
-    service: Service, configuration: str, words: str
-):
+def test_a_wrong_configuration_is_one_line_status_2_and_no_restart(service: Service, configuration: str, words: str):
     service.configure(configuration)
     assert not service.start()
     time.sleep(1.0)
@@ -451,8 +449,7 @@ def test_it_runs_long_without_growing(service: Service, reach: Reach):
     seconds = 3600 if SOAK else 40
     # Thirty frames a second on two ordinary cores: depth from the camera, a small network.
     service.configure(
-        "camera: {kind: virtual, depth: sensor, fps: 30}\nmono: {short_side_px: 96}\n"
-        "shared_memory: {planes: [left]}\n"
+        "camera: {kind: virtual, depth: sensor, fps: 30}\nmono: {short_side_px: 96}\nshared_memory: {planes: [left]}\n"
     )
     assert service.start(), service.journal()
     with service.attach() as reader:
