@@ -113,9 +113,7 @@ def measure(contenders: dict[str, Callable[[], None]], frames: int) -> dict[str,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=200)
     frames = parser.parse_args().frames
     table = Table(title=f"one frame, ms ({frames} frames, slow contenders every {SLOW_SHARE}th)")

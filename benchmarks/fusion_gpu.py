@@ -1,8 +1,8 @@
 """How long the fusion takes on the GPU: python benchmarks/fusion_gpu.py [--frames 10000] [--output FILE]
 
-Per size: one graph of all three kernels, and of each alone, by device events; the whole way of a frame from page-locked host
-memory to page-locked host memory, by wall clock; the C extension on this machine's CPU; and the floor, the bytes that must
-move over the copy bandwidth measured in the same run.
+Per size: one graph of all three kernels, and of each alone, by device events; the whole way of a frame from page-locked
+host memory to page-locked host memory, by wall clock; the C extension on this machine's CPU; and the floor, the bytes that
+must move over the copy bandwidth measured in the same run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import numpy as np
 from fakes.frames import parameters_for, random_frame
 
 from depthd.frame import Array, FusedPlanes
-from depthd.fusion import cuda_program as program
 from depthd.fusion.cpu import CpuFusion
 from depthd.fusion.cuda import CudaFusion, import_cupy
 

@@ -34,10 +34,7 @@ def run(cases: Iterable[Case]) -> Scores:
             progress.update(task, advance=1, description=case.name)
             for name, method in METHODS.items():
                 collected[case.name][name].append(score(case, method(case)))
-    return {
-        scene: {method: _mean(rows) for method, rows in methods.items()}
-        for scene, methods in collected.items()
-    }
+    return {scene: {method: _mean(rows) for method, rows in methods.items()} for scene, methods in collected.items()}
 
 
 def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
@@ -63,9 +60,7 @@ def show(scores: Scores, console: Console) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write all scores here too")
     parser.add_argument("--seeds", type=int, default=5, help="of the distorted truth on Motorcycle")
     parser.add_argument("--frames", type=int, default=3, help="of each virtual scene")

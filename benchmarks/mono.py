@@ -54,16 +54,10 @@ class Row:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--provider", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument(
-        "--model", help="name or .onnx file; default: the embedded model (CPU) and the yardstick"
-    )
-    parser.add_argument(
-        "--sizes", help="short sides in px, separated by commas; default depends on the model"
-    )
+    parser.add_argument("--model", help="name or .onnx file; default: the embedded model (CPU) and the yardstick")
+    parser.add_argument("--sizes", help="short sides in px, separated by commas; default depends on the model")
     parser.add_argument("--runs", type=int, default=0, help="timed runs; default 30 on the CPU, 300 on a GPU")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, help="write the table there, too")
@@ -80,9 +74,7 @@ def table(arguments: argparse.Namespace, folder: Path) -> Iterator[str]:
         return line
 
     yield said(f"{date.today()}, {machine(arguments.provider)}, ONNX Runtime {onnxruntime.__version__}")
-    yield said(
-        f"pictures {PICTURE[1]}x{PICTURE[0]}, {arguments.threads} CPU threads, times in ms (p50 / p99)"
-    )
+    yield said(f"pictures {PICTURE[1]}x{PICTURE[0]}, {arguments.threads} CPU threads, times in ms (p50 / p99)")
     yield said("")
     yield said(f"{'model':<32} {'size':>9} {'provider':>9} {'type':>5} {'network':>17} {'all':>17}")
     for model, sizes_px in chosen(arguments, folder):
@@ -152,8 +144,9 @@ def on_cuda(
             session = open_session(prepared, arguments.threads, ("cuda",), cuda_graph)
             if session.get_providers()[0] != "CUDAExecutionProvider":
                 sys.exit("ONNX Runtime has no CUDA provider here: pip install onnxruntime-gpu")
+            shape = (1,) * (len(session.get_outputs()[0].shape) - 2) + size
             names = (session.get_inputs()[0].name, session.get_outputs()[0].name)
-            binding = DeviceBinding(session, model.card, names, size, (1, *size), PICTURE, CudaMemory())
+            binding = DeviceBinding(session, model.card, names, size, shape, PICTURE, CudaMemory())
             try:
                 found = cupy.asnumpy(binding.run(picture))
                 cupy.cuda.Device().synchronize()
@@ -225,9 +218,7 @@ def machine(provider: str) -> str:
     cpu = platform.machine()
     with contextlib.suppress(OSError):
         text = Path("/proc/cpuinfo").read_text()
-        cpu = next(
-            (line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")), cpu
-        )
+        cpu = next((line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")), cpu)
     if provider != "cuda":
         return cpu
     from depthd.mono.device import find_device

@@ -45,9 +45,7 @@ class Known:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="depthd-small")
     model = find_model(parser.parse_args().model)
     pictures = [*motorcycle(), *zed(), *rooms()]

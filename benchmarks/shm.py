@@ -1,9 +1,10 @@
-"""How long from publishing a frame until a reader is awake and sees it? depthd beside other ways, all in one run.
+"""How long from publishing a frame until a reader is awake and sees it? depthd beside other ways, all in one
+run.
 
     python benchmarks/shm.py [--rates 30 60 1000] [--readers 1 8] [--seconds 6] [--only TEXT]
 
-Prints one table. At 1,000 frames/s the pixels are not written anew, so that the copy does not use up the machine;
-transports that copy the pixels are left out there. Rows whose library is not installed say so.
+Prints one table. At 1,000 frames/s the pixels are not written anew, so that the copy does not use up the
+machine; transports that copy the pixels are left out there. Rows whose library is not installed say so.
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ def _print_row(transport: str, readers: int, rate: float, seconds: float, c_read
 
 
 def measure(transport: str, readers: int, rate: float, seconds: float, c_reader: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Latencies of all readers, and what publishing cost the writer beyond filling the pixels (nanoseconds)."""
+    """Latencies of all readers, and what publishing cost the writer beyond filling the pixels
+    (nanoseconds).
+    """
     name = f"depthd-bench-{os.getpid()}-{time.monotonic_ns()}"
     writer = TRANSPORTS[transport](name, readers)
     if transport == "depthd, C":

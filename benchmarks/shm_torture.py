@@ -1,10 +1,11 @@
-"""Does any reader ever accept a torn frame? Readers in C, C++ and Python; the writer is killed at random moments.
+"""Does any reader ever accept a torn frame? Readers in C, C++ and Python; the writer is killed at random
+moments.
 
     python benchmarks/shm_torture.py [--acquisitions 10000000] [--python 100000] [--seed N]
 
-Six readers in C and C++ share `acquisitions`, two in Python share `python` of them. Every byte of a frame has to be the
-one that its metadata promises. `caught` counts torn copies that the protocol disowned: what would have been accepted
-without it. Exit status 1 if one frame was accepted torn.
+Six readers in C and C++ share `acquisitions`, two in Python share `python` of them. Every byte of a frame has
+to be the one that its metadata promises. `caught` counts torn copies that the protocol disowned: what would
+have been accepted without it. Exit status 1 if one frame was accepted torn.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def main() -> int:
             seen, writers, seconds = _torture(Path(folder), name, options.acquisitions, options.python)
         finally:
             Path("/dev/shm", name).unlink()
-    total = {key: sum(reader.get(key, 0) for _, reader in seen) for key in ("accepted", "rejected", "torn", "caught")}
+    keys = ("accepted", "rejected", "torn", "caught")
+    total = {key: sum(reader[key] for _, reader in seen) for key in keys}
     print(f"{'reader':10} {'accepted':>10} {'disowned':>10} {'of them torn':>12} {'accepted torn':>13}")
     for kind, reader in [*seen, ("all", total)]:
         print(
@@ -87,7 +89,17 @@ def _start_writer(program: Path, name: str) -> subprocess.Popen[str]:
 def _compile(folder: Path, compiler: list[str], source: str, *more: str) -> Path:
     program = folder / f"{Path(source).stem}-{compiler[0]}"
     include = [f"-I{ROOT / 'kernels'}", f"-I{ROOT / 'kernels' / 'include'}"]
-    arguments = [*compiler, "-O2", *include, str(PROGRAMS / source), *more, "-pthread", "-lm", "-o", str(program)]
+    arguments = [
+        *compiler,
+        "-O2",
+        *include,
+        str(PROGRAMS / source),
+        *more,
+        "-pthread",
+        "-lm",
+        "-o",
+        str(program),
+    ]
     subprocess.run(arguments, check=True)
     return program
 

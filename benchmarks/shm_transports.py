@@ -1,8 +1,9 @@
-"""The ways from one process to others that benchmarks/shm.py compares; each is a writer and a reader of one payload.
+"""The ways from one process to others that benchmarks/shm.py compares; each is a writer and a reader of one
+payload.
 
-A payload is 1280 x 720 float32 plus uint8. Its first eight bytes are the CLOCK_MONOTONIC time of publishing, except
-for depthd, whose frames carry that themselves. A writer's `publish` returns after the frame is on its way; a reader's
-`take` returns that time once it is awake and can see the pixels.
+A payload is 1280 x 720 float32 plus uint8. Its first eight bytes are the CLOCK_MONOTONIC time of publishing,
+except for depthd, whose frames carry that themselves. A writer's `publish` returns after the frame is on its
+way; a reader's `take` returns that time once it is awake and can see the pixels.
 """
 
 from __future__ import annotations
@@ -251,7 +252,9 @@ class UnixSocket:
 
 
 class Pipe:
-    """multiprocessing.connection over a Unix socket: what `multiprocessing.Pipe` is, and Python's first choice."""
+    """multiprocessing.connection over a Unix socket: what `multiprocessing.Pipe` is, and Python's first
+    choice.
+    """
 
     copies = "three a reader"
 

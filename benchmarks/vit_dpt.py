@@ -1,9 +1,9 @@
 """Writes networks of Depth Anything's architecture (DINOv2 backbone, DPT head) as ONNX, randomly initialised.
 
-They compute nothing useful, but exactly as much: the yardstick of benchmarks/mono.py where the real weights are not at
-hand, and the small one of the tests. `python benchmarks/vit_dpt.py OUT.onnx` writes the shape of Depth Anything V2
-Small (24.8 M parameters). Layers after Oquab et al. 2023 (DINOv2), Ranftl et al. 2021 (DPT) and
-github.com/DepthAnything/Depth-Anything-V2 (depth_anything_v2/dpt.py).
+They compute nothing useful, but exactly as much: the yardstick of benchmarks/mono.py where the real weights
+are not at hand, and the small one of the tests. `python benchmarks/vit_dpt.py OUT.onnx` writes the shape of
+Depth Anything V2 Small (24.8 M parameters). Layers after Oquab et al. 2023 (DINOv2), Ranftl et al. 2021 (DPT)
+and github.com/DepthAnything/Depth-Anything-V2 (depth_anything_v2/dpt.py).
 """
 
 from __future__ import annotations
@@ -76,12 +76,17 @@ class _Graph:
         return self.op("Add", product, self.filled(0.0, outputs))
 
     def norm(self, x: str, width: int) -> str:
-        return self.op(
-            "LayerNormalization", x, self.filled(1.0, width), self.filled(0.0, width), axis=-1, epsilon=1e-6
-        )
+        return self.op("LayerNormalization", x, self.filled(1.0, width), self.filled(0.0, width), axis=-1, epsilon=1e-6)
 
     def conv(
-        self, x: str, inputs: int, outputs: int, kernel: int, stride: int = 1, bias: bool = True, gain: float = 1.0
+        self,
+        x: str,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        stride: int = 1,
+        bias: bool = True,
+        gain: float = 1.0,
     ) -> str:
         pad = (kernel - 1) // 2 if kernel < 14 else 0
         operands = [x, self.weight(outputs, inputs, kernel, kernel, gain=gain)]
@@ -91,7 +96,12 @@ class _Graph:
     def enlarge(self, x: str, channels: int, factor: int) -> str:
         weight = self.weight(channels, channels, factor, factor, fan_in=channels)
         return self.op(
-            "ConvTranspose", x, weight, self.filled(0.0, channels), kernel_shape=[factor] * 2, strides=[factor] * 2
+            "ConvTranspose",
+            x,
+            weight,
+            self.filled(0.0, channels),
+            kernel_shape=[factor] * 2,
+            strides=[factor] * 2,
         )
 
     def resize(self, x: str, sizes: str, cubic: bool = False) -> str:
@@ -109,7 +119,9 @@ class _Graph:
 
 
 def make(path: Path, shape: Shape = SMALL, seed: int = 0) -> int:
-    """Writes the network: `pixel_values` (N, 3, H, W) -> `predicted_depth` (N, H, W); returns its parameter count."""
+    """Writes the network: `pixel_values` (N, 3, H, W) -> `predicted_depth` (N, H, W); returns its parameter
+    count.
+    """
     g = _Graph(seed)
     grid = g.op("Div", g.height_width("pixel_values"), g.integers(shape.patch_px))
     taps = _backbone(g, shape, grid)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from depthd import cli_capture, cli_compare, cli_engine, cli_view, cli_weights
+from depthd import cli_capture, cli_compare, cli_look, cli_shm, cli_view, cli_weights
 from depthd.errors import DepthdError, UsageError
 
 app = typer.Typer(
@@ -22,18 +22,22 @@ config_app = typer.Typer(help="Show the configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(cli_weights.app, name="weights")
 app.command("capture")(cli_capture.capture_command)
-app.add_typer(cli_engine.app, name="engine")
+app.command()(cli_shm.dump)
+app.command()(cli_shm.record)
+app.command()(cli_shm.paths)
+app.add_typer(cli_shm.bridge_app, name="bridge")
 app.command()(cli_view.view)
 app.command()(cli_compare.compare)
+app.command()(cli_look.export)
+app.command()(cli_look.evaluate)
+app.command()(cli_look.normals)
+app.command()(cli_look.reproject)
+app.command()(cli_look.show)
 
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", "-c", metavar="FILE", help="Configuration file (YAML).")
-]
+ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="Configuration file (YAML).")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY.PATH=VALUE", help="Overrides one key, for example camera.fps=30. Repeatable."
-    ),
+    typer.Option("--set", metavar="KEY.PATH=VALUE", help="Overrides one key, for example camera.fps=30. Repeatable."),
 ]
 
 
@@ -42,12 +46,23 @@ def run(
     config: ConfigFile = None,
     overrides: Overrides = None,
     frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Open a window: q ends the daemon, s saves the picture.")
+    ] = False,
+    grayscale: cli_look.Grayscale = False,
+    raw: cli_look.Raw = False,
 ) -> None:
     """Run the daemon in the foreground until SIGTERM or Ctrl-C."""
     from depthd import config as configuration
     from depthd import log
     from depthd.daemon import Daemon
 
+    if show:
+        arguments = [word for key in overrides or () for word in ("--set", key)]
+        arguments += ["--config", str(config)] if config else []
+        arguments += ["--frames", str(frames)] if frames else []
+        name = configuration.load(config, overrides).name
+        raise typer.Exit(cli_look.run_in_window(name, arguments, grayscale, raw))
     log.configure()
     Daemon(lambda: configuration.load(config, overrides)).run(frames)
 
@@ -77,20 +92,14 @@ def fuse(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the results.")],
     stereo_depth: Annotated[
         Path | None,
-        typer.Option(
-            help="float32 .npy in metres instead of the matcher: NaN unmatched, -inf too near, inf too far."
-        ),
+        typer.Option(help="float32 .npy in metres instead of the matcher: NaN unmatched, -inf too near, inf too far."),
     ] = None,
     mono: Annotated[
         Path | None,
         typer.Option(help="float32 .npy of any size, larger = nearer, used instead of the network."),
     ] = None,
-    max_disparity: Annotated[
-        int | None, typer.Option(min=1, help="Largest disparity to search, in pixels.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Mono model, by its name in weights/manifest.yaml.")
-    ] = None,
+    max_disparity: Annotated[int | None, typer.Option(min=1, help="Largest disparity to search, in pixels.")] = None,
+    model: Annotated[str | None, typer.Option(help="Mono model, by its name in weights/manifest.yaml.")] = None,
 ) -> None:
     """Fuse one pair of rectified pictures, without a daemon."""
     from depthd import offline, screen
@@ -110,25 +119,6 @@ def fuse(
         report = offline.write_results(offline.fuse_pair(inputs, stopwatch), out, stopwatch)
     typer.echo(offline.summary_of(report))
     typer.echo(f"wrote {out}")
-
-
-@app.command()
-def dump(
-    name: Annotated[str, typer.Option(help="Name of the shared memory.")] = "depthd",
-    frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None,
-    save: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Save every frame's planes as .npy.")
-    ] = None,
-) -> None:
-    """Attach to a running daemon and print every frame: id, age, latency, fit."""
-    import depthd
-    from depthd import dump as dumping
-
-    with depthd.open(name) as reader:
-        for frame, seen_ns in dumping.frames_of(reader, frames):
-            typer.echo(dumping.line_of(frame, seen_ns))
-            if save is not None:
-                dumping.save(frame, save)
 
 
 @app.command()

@@ -12,14 +12,12 @@ from depthd.errors import UsageError
 
 
 def capture_command(
-    outdir: Annotated[
-        Path, typer.Option("--outdir", "-o", metavar="DIR", help="Folder for the files.")
-    ] = Path("out/capture"),
+    outdir: Annotated[Path, typer.Option("--outdir", "-o", metavar="DIR", help="Folder for the files.")] = Path(
+        "out/capture"
+    ),
     input_svo_file: Annotated[
         Path | None,
-        typer.Option(
-            "--input-svo-file", "--input_svo_file", help="Play an SVO file instead of a camera (ZED SDK)."
-        ),
+        typer.Option("--input-svo-file", "--input_svo_file", help="Play an SVO file instead of a camera (ZED SDK)."),
     ] = None,
     ip_address: Annotated[
         str | None,
@@ -55,9 +53,7 @@ def capture_command(
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY.PATH=VALUE", help="Overrides one key, for example camera.kind=uvc."
-        ),
+        typer.Option("--set", metavar="KEY.PATH=VALUE", help="Overrides one key, for example camera.kind=uvc."),
     ] = None,
 ) -> None:
     """Write what the camera sees to disk, until Ctrl-C; `camera.kind: recording` plays it again."""
@@ -69,9 +65,7 @@ def capture_command(
     if resolution and resolution not in ("HD2K", "HD1200", "HD1080", "HD720", "SVGA", "VGA"):
         raise UsageError(f"--resolution is {resolution!r}", "give HD2K, HD1200, HD1080, HD720, SVGA or VGA")
     needs_sdk = {"svo": input_svo_file, "stream": ip_address, "confidence_threshold": confidence_threshold}
-    camera = configuration.load(
-        config, [*(overrides or []), *_camera_keys(needs_sdk, resolution, raw)]
-    ).camera
+    camera = configuration.load(config, [*(overrides or []), *_camera_keys(needs_sdk, resolution, raw)]).camera
     if camera.kind == "zed":
         camera = camera.model_copy(update={"right": True})
     options = CaptureOptions(

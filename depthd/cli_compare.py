@@ -12,9 +12,7 @@ def compare(
     name: Annotated[str, typer.Option(help="Shared memory of a running daemon.")] = "depthd",
     config: Annotated[
         Path | None,
-        typer.Option(
-            "--config", "-c", metavar="FILE", help="Instead: the camera or recording of this configuration."
-        ),
+        typer.Option("--config", "-c", metavar="FILE", help="Instead: the camera or recording of this configuration."),
     ] = None,
     overrides: Annotated[
         list[str] | None,
@@ -22,9 +20,9 @@ def compare(
     ] = None,
     frames: Annotated[int, typer.Option(min=1, help="More frames, wider range of depths.")] = 30,
     quick: Annotated[bool, typer.Option("--quick", help="Print the numbers, write nothing.")] = False,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="The report; its figure becomes .png beside it.")
-    ] = Path("out/compare.html"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The report; its figure becomes .png beside it.")] = Path(
+        "out/compare.html"
+    ),
 ) -> None:
     """Compare stereo with fitted mono over many frames: terminal, and a report to keep."""
     from rich.console import Console

@@ -19,9 +19,7 @@ app = typer.Typer(help="Build TensorRT engines, and see which can be used here."
 
 Folder = Annotated[
     Path | None,
-    typer.Option(
-        "--folder", envvar="DEPTHD_WEIGHTS", help="Weights folder; default: the one that comes with depthd."
-    ),
+    typer.Option("--folder", envvar="DEPTHD_WEIGHTS", help="Weights folder; default: the one that comes with depthd."),
 ]
 
 
@@ -50,14 +48,10 @@ class Bars:
 def build(
     model: Annotated[list[str] | None, typer.Option(help="Name or .onnx file. Repeatable.")] = None,
     sizes: Annotated[str, typer.Option(help="Short sides in px.")] = ",".join(map(str, DEFAULT_SIZES_PX)),
-    aspect: Annotated[
-        str, typer.Option(help="WIDTH:HEIGHT, square, or camera (the configured one).")
-    ] = "16:9",
+    aspect: Annotated[str, typer.Option(help="WIDTH:HEIGHT, square, or camera (the configured one).")] = "16:9",
     precision: Annotated[Literal["fp16", "fp32"], typer.Option(help="Of the arithmetic.")] = "fp16",
     every: Annotated[bool, typer.Option("--all", help="Every model that is here.")] = False,
-    again: Annotated[
-        bool, typer.Option("--again", help="Build engines that are there already, too.")
-    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Build engines that are there already, too.")] = False,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="For --aspect camera.")] = None,
     folder: Folder = None,
 ) -> None:
@@ -71,9 +65,7 @@ def build(
             columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
             with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
                 engine, is_new = engines.build(api, target, precision, folder, run, Bars(progress), again)
-            typer.echo(
-                f"{engine.plan.name}: {_verdict(engine.worst_error) if is_new else 'is there already'}"
-            )
+            typer.echo(f"{engine.plan.name}: {_verdict(engine.worst_error) if is_new else 'is there already'}")
 
 
 @app.command("list")

@@ -15,9 +15,7 @@ app = typer.Typer(help="List, fetch, check and add models.", no_args_is_help=Tru
 
 Folder = Annotated[
     Path | None,
-    typer.Option(
-        "--folder", envvar="DEPTHD_WEIGHTS", help="Weights folder; default: the one that comes with depthd."
-    ),
+    typer.Option("--folder", envvar="DEPTHD_WEIGHTS", help="Weights folder; default: the one that comes with depthd."),
 ]
 
 
@@ -92,9 +90,7 @@ def add(
 
 @app.command("export-onnx")
 def export_onnx(
-    checkpoint: Annotated[
-        Path, typer.Argument(metavar="HF_DIR", help="Folder of a transformers checkpoint.")
-    ],
+    checkpoint: Annotated[Path, typer.Argument(metavar="HF_DIR", help="Folder of a transformers checkpoint.")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="ONNX file; default: HF_DIR.onnx.")] = None,
 ) -> None:
     """Turn a Depth Anything checkpoint of transformers into ONNX (needs depthd[export])."""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from depthd.comparison import Samples, kind_of, sample
 from depthd.errors import DepthdError
 from depthd.frame import Array, Fit, FitStatus, Source
+from depthd.inprocess import take_frames
+
+if TYPE_CHECKING:
+    from depthd.config import Config
 
 SAMPLES_PER_FRAME = 4000
 RIM_PX = 6
@@ -30,7 +34,9 @@ INTERIOR, RIM, THIN, OUTSIDE, OVERRULED = range(len(REGIONS))
 
 @dataclass(frozen=True)
 class Observation:
-    """One frame to judge. stereo_depth_m, mono: float32; source: uint8 or None; captured_s: seconds on any clock."""
+    """One frame to judge. stereo_depth_m, mono: float32; source: uint8 or None; captured_s: seconds on
+    any clock.
+    """
 
     captured_s: float
     left_bgr: Array | None
@@ -42,7 +48,9 @@ class Observation:
 
 @dataclass(frozen=True)
 class Group:
-    """Residuals of a group of samples, relative: median, robust standard deviation, 5th and 95th percentile."""
+    """Residuals of a group of samples, relative: median, robust standard deviation, 5th and 95th
+    percentile.
+    """
 
     count: int
     median: float
@@ -64,10 +72,14 @@ class Group:
 class Judgement:
     """What the samples of all frames say.
 
-    explained: share of the variance of stereo inverse depth that fitted mono explains (1 - residual / total), among
-    samples within robust reach of the fit. pearson_r: of mono and stereo inverse depth, median over the frames.
-    curvature: how much of the variance a parabola explains beyond the line, median over the frames: the test of the
-    linear relation. Drifts are per minute, as a fraction of scale, and of the median inverse depth for the shift.
+    explained: share of the variance of stereo inverse depth that fitted mono explains (1 - residual /
+    total), among
+    samples within robust reach of the fit. pearson_r: of mono and stereo inverse depth, median over the
+    frames.
+    curvature: how much of the variance a parabola explains beyond the line, median over the frames: the test
+    of the
+    linear relation. Drifts are per minute, as a fraction of scale, and of the median inverse depth for the
+    shift.
     """
 
     frames: int
@@ -119,9 +131,7 @@ class Collector:
                 f"none of {len(self.fits)} frames has a fit of mono to stereo",
                 "check with `depthd doctor`, and that stereo measures something",
             )
-        stereo, residual, region = (
-            np.concatenate(part) for part in (self.stereo, self.residual, self.region)
-        )
+        stereo, residual, region = (np.concatenate(part) for part in (self.stereo, self.residual, self.region))
         overall = Group.of(residual)
         fitted = [fit.status is FitStatus.FITTED for _, fit in self.fits]
         low, high = (float(value) for value in np.quantile(1.0 / stereo, RANGE_SHARES))
@@ -152,7 +162,9 @@ class Collector:
 
 
 def linearity(samples: Samples, residual: Array) -> tuple[float, float]:
-    """Pearson r, and the share of the variance that a parabola explains beyond a line, without gross outliers."""
+    """Pearson r, and the share of the variance that a parabola explains beyond a line, without gross
+    outliers.
+    """
     kept = np.abs(residual - np.median(residual)) <= 5 * max(Group.of(residual).spread, 1e-6)
     x, y = samples.x[kept], samples.stereo[kept]
     total = float(np.var(y))
@@ -210,8 +222,8 @@ def summary_of(judged: Judgement) -> list[str]:
     """What a person can act on, the most important line first."""
     low, high = judged.range_m
     lines = [
-        f"mono explains {100 * max(judged.explained, 0.0):.0f} % of stereo between {low:.2g} and {high:.2g} m; "
-        f"residual {100 * judged.all.spread:.1f} %"
+        f"mono explains {100 * max(judged.explained, 0.0):.0f} % of stereo "
+        f"between {low:.2g} and {high:.2g} m; residual {100 * judged.all.spread:.1f} %"
     ]
     if not math.isnan(judged.shift_drift):
         lines[0] += f"; shift drifts {100 * abs(judged.shift_drift):.1f} % per minute"
@@ -222,26 +234,29 @@ def summary_of(judged: Judgement) -> list[str]:
 def _advice(judged: Judgement) -> Iterator[str]:
     low, high = judged.range_m
     if judged.fitted_share < 0.95:
-        yield f"only {100 * judged.fitted_share:.0f} % of the frames were fitted: see the log for why fits are refused"
+        yield f"only {100 * judged.fitted_share:.0f} % of the frames were fitted: the log says why"
     if high < 2 * low:
         yield "the range of depths is narrow: look at near and far things in turn, with more --frames"
     if judged.explained < 0.5:
         yield "mono does not follow stereo here: check the model's kind of output, and the calibration"
     if judged.curvature > 0.02:
         yield (
-            f"the relation is bent (a parabola explains {100 * judged.curvature:.1f} % more): the model's card may name "
-            "the wrong kind of output"
+            f"the relation is bent (a parabola explains {100 * judged.curvature:.1f} % more): "
+            "the model's card may name the wrong kind of output"
         )
     if judged.all.spread > 0.08:
         yield "the residual is large: try a larger model, or a larger mono.short_side_px"
     if abs(judged.all.median) > 0.03:
         word = "nearer" if judged.all.median > 0 else "farther"
-        yield f"mono is {100 * abs(judged.all.median):.1f} % {word} than stereo in the middle: too many outliers lean one way"
+        yield (
+            f"mono is {100 * abs(judged.all.median):.1f} % {word} than stereo in the middle: outliers lean to one side"
+        )
     known = {name: group for name, group in judged.by_region.items() if group.count >= FEWEST_IN_BIN}
     worst = max(known, key=lambda name: abs(known[name].median) + known[name].spread, default=None)
     if worst not in (None, "interior"):
         group = known[str(worst)]
-        yield f"worst at: {worst} ({100 * group.median:+.1f} % ± {100 * group.spread:.1f} %, {group.count} samples)"
+        error = f"{100 * group.median:+.1f} % ± {100 * group.spread:.1f} %"
+        yield f"worst at: {worst} ({error}, {group.count} samples)"
 
 
 def observe_shared_memory(name: str, frames: int) -> Iterator[Observation]:
@@ -272,33 +287,15 @@ def observe_shared_memory(name: str, frames: int) -> Iterator[Observation]:
             )
 
 
-def observe_camera(config: object, frames: int) -> Iterator[Observation]:
+def observe_camera(config: Config, frames: int) -> Iterator[Observation]:
     """Frames of the configured camera or recording, without a daemon."""
-    from depthd import fusion as fusions
-    from depthd.cameras import open_camera
-    from depthd.cameras.base import EndOfRecording
-    from depthd.cameras.matcher import StereoMatcher
-    from depthd.config import Config
-    from depthd.frame import FusedPlanes
-    from depthd.pipeline import open_mono
-
-    assert isinstance(config, Config)
-    with closing(open_camera(config.camera)) as source, closing(open_mono(config, source.camera)) as engine:
-        camera = source.camera
-        matcher = StereoMatcher(camera, config.matcher)
-        fusion = fusions.create(config.fusion, camera, engine.card.output_kind, config.device)
-        planes = FusedPlanes.empty(camera.height, camera.width)
-        for _ in range(frames):
-            try:
-                frame = source.grab()
-            except EndOfRecording:
-                return
-            stereo_m = frame.depth_m
-            if stereo_m is None:
-                stereo_m = matcher.depth_m(frame.left_bgr, frame.right_bgr)
-            mono = engine.infer(frame.left_bgr)
-            result = fusion.fuse(stereo_m, mono, planes)
-            yield Observation(
-                frame.captured_ns * 1e-9, frame.left_bgr.copy(), stereo_m.copy(), mono.copy(), planes.source.copy(),
-                result.fit,
-            )  # fmt: skip
+    for taken in take_frames(config, frames):
+        frame = taken.frame
+        yield Observation(
+            frame.captured_ns * 1e-9,
+            frame.left_bgr.copy(),
+            taken.stereo_depth_m.copy(),
+            taken.mono.copy(),
+            taken.planes.source.copy(),
+            taken.result.fit,
+        )

@@ -15,7 +15,8 @@ MONO_KINDS = ("relative_inverse", "metric_depth", "relative_depth")
 class Samples:
     """Pixels that stereo measured, on a regular grid. All arrays have one length.
 
-    x: mono, turned so that inverse depth is linear in it. stereo: inverse depth of stereo, 1/m. rows, columns: px.
+    x: mono, turned so that inverse depth is linear in it. stereo: inverse depth of stereo, 1/m. rows,
+    columns: px.
     """
 
     x: Array
@@ -59,9 +60,7 @@ def sample(stereo_depth_m: Array, mono: Array, kind: str, count: int) -> Samples
     step = max(1, int(np.sqrt(height * width / count)))
     rows, columns = (
         grid.ravel()
-        for grid in np.meshgrid(
-            np.arange(step // 2, height, step), np.arange(step // 2, width, step), indexing="ij"
-        )
+        for grid in np.meshgrid(np.arange(step // 2, height, step), np.arange(step // 2, width, step), indexing="ij")
     )
     depth_m = stereo_depth_m[rows, columns]
     # Pixel centres at half-integers, as in Camera.scaled_to.
@@ -69,13 +68,13 @@ def sample(stereo_depth_m: Array, mono: Array, kind: str, count: int) -> Samples
     mono_columns = np.minimum(((columns + 0.5) * mono.shape[1] / width).astype(int), mono.shape[1] - 1)
     x = linear_mono(mono[mono_rows, mono_columns], kind)
     known = np.isfinite(depth_m) & (depth_m > 0) & np.isfinite(x)
-    return Samples(
-        x[known].astype(np.float64), 1.0 / depth_m[known].astype(np.float64), rows[known], columns[known]
-    )
+    return Samples(x[known].astype(np.float64), 1.0 / depth_m[known].astype(np.float64), rows[known], columns[known])
 
 
 def fitted_depth_m(mono: Array, kind: str, fit: Fit) -> Array:
-    """float32 depth of fitted mono, of mono's size; NaN where nothing is fitted or inverse depth is not positive."""
+    """float32 depth of fitted mono, of mono's size; NaN where nothing is fitted or inverse depth is not
+    positive.
+    """
     inverse = fit.scale * linear_mono(mono, kind) + fit.shift
     if fit.status is FitStatus.UNFIT:
         return np.full(inverse.shape, np.nan, np.float32)

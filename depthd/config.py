@@ -24,13 +24,9 @@ ZedResolution = Literal["HD4K", "QHDPLUS", "HD2K", "HD1536", "HD1200", "HD1080",
 
 class VirtualCameraConfig(Section):
     kind: Literal["virtual"] = Field("virtual", description="A rendered room that needs no hardware")
-    resolution: Resolution = Field(
-        "VGA", description="Picture size: 2208x1242, 1920x1080, 1280x720 or 672x376 px"
-    )
+    resolution: Resolution = Field("VGA", description="Picture size: 2208x1242, 1920x1080, 1280x720 or 672x376 px")
     fps: PositiveFloat = Field(15.0, description="Frames per second")
-    seed: int = Field(
-        0, description="Seed of the scene and of the sensor's noise; the same seed, the same pictures"
-    )
+    seed: int = Field(0, description="Seed of the scene and of the sensor's noise; the same seed, the same pictures")
     scene: str = Field("room", description="Which scene is rendered")
     depth: Literal["matcher", "sensor"] = Field(
         "matcher",
@@ -48,9 +44,7 @@ class VirtualCameraConfig(Section):
 
 class RecordingCameraConfig(Section):
     kind: Literal["recording"] = Field("recording", description="Rectified pictures from files")
-    path: Path = Field(
-        description="Folder of pictures, or of one pair left.png and right.png, or a side-by-side video"
-    )
+    path: Path = Field(description="Folder of pictures, or of one pair left.png and right.png, or a side-by-side video")
     camera_file: Path | None = Field(
         None, description="Calibration (camera.json); null: the one that lies beside the pictures"
     )
@@ -112,18 +106,14 @@ class ZedCameraConfig(Section):
     confidence: bool = Field(False, description="Also fetch the SDK's confidence in each pixel's depth")
     raw: bool = Field(False, description="Unrectified pictures and no depth; only for `depthd capture`")
     open_timeout_s: PositiveFloat = Field(5.0, description="The SDK looks this long for the camera (s)")
-    real_time: bool = Field(
-        True, description="SVO: play at the recorded pace, dropping frames, or every frame"
-    )
+    real_time: bool = Field(True, description="SVO: play at the recorded pace, dropping frames, or every frame")
     loop: bool = Field(False, description="SVO: start again at the end instead of stopping")
     start_frame: Annotated[int, Field(ge=0)] = Field(0, description="SVO: begin at this frame")
 
 
 class UvcCameraConfig(Section):
     kind: Literal["uvc"] = Field("uvc", description="A USB camera without an SDK: ZED, side by side, webcam")
-    device: str = Field(
-        "/dev/video0", description="Device, its number, or a video file recorded from such a device"
-    )
+    device: str = Field("/dev/video0", description="Device, its number, or a video file recorded from such a device")
     layout: Literal["side_by_side", "mono"] = Field(
         "side_by_side",
         description="`side_by_side`: left half, left eye; `mono`: a webcam, relative depth only",
@@ -135,9 +125,7 @@ class UvcCameraConfig(Section):
         None, description="Of the whole picture (px), with `height`, for cameras other than a ZED"
     )
     height: PositiveInt | None = Field(None, description="Of the picture (px), with `width`")
-    fps: Annotated[int, Field(ge=0, le=240)] = Field(
-        0, description="Frames per second; 0: the camera's choice"
-    )
+    fps: Annotated[int, Field(ge=0, le=240)] = Field(0, description="Frames per second; 0: the camera's choice")
     pixel_format: Annotated[str, Field(pattern=r"^[A-Z0-9]{4}$")] = Field(
         "YUYV", description="V4L2 format; a ZED gives YUYV, many other cameras are faster with MJPG"
     )
@@ -148,13 +136,9 @@ class UvcCameraConfig(Section):
     )
     calibration_unit: Literal["mm", "m"] = Field("mm", description="Unit of T in an OpenCV calibration")
     serial: PositiveInt | None = Field(None, description="Chooses SN<serial>.conf in settings_dir")
-    settings_dir: Path = Field(
-        Path("/usr/local/zed/settings"), description="Where the ZED tools keep calibrations"
-    )
+    settings_dir: Path = Field(Path("/usr/local/zed/settings"), description="Where the ZED tools keep calibrations")
     raw: bool = Field(False, description="Unrectified pictures; only for `depthd capture`")
-    frame_timeout_s: PositiveFloat = Field(
-        2.0, description="Without a frame for so long (s), the camera is lost"
-    )
+    frame_timeout_s: PositiveFloat = Field(2.0, description="Without a frame for so long (s), the camera is lost")
     real_time: bool = Field(True, description="Video file: play at its pace, dropping frames, or every frame")
     loop: bool = Field(False, description="Video file: start again at the end instead of stopping")
 
@@ -243,17 +227,15 @@ class FusionConfig(Section):
     stereo_maximum_depth_m: PositiveFloat = Field(40.0, description="farther stereo is too far, m")
     stereo_noise_px: PositiveFloat = Field(0.5, description="standard deviation of stereo disparity, px")
     gate_sigmas: PositiveFloat = Field(
-        3.0, description="stereo is overruled when it differs from fitted mono by more standard deviations"
+        4.0, description="stereo is overruled when it differs from fitted mono by more standard deviations"
     )
     gate_minimum: Fraction = Field(
-        0.1, description="smaller relative differences in inverse depth never overrule stereo"
+        0.15, description="smaller relative differences in inverse depth never overrule stereo"
     )
     memory_decay: Fraction = Field(
         0.9, description="weight that the samples of earlier frames keep from one frame to the next; 0 = none"
     )
-    alignment_decay: Fraction = Field(
-        0.7, description="the same for the local alignment, which follows the picture"
-    )
+    alignment_decay: Fraction = Field(0.7, description="the same for the local alignment, which follows the picture")
     minimum_inlier_share: Fraction = Field(
         0.4, description="a fit that fewer of the plausible samples agree with is refused"
     )
@@ -296,9 +278,7 @@ class RealtimeConfig(Section):
         (), description="CPUs that the daemon may use, for example [2, 3]; empty: all"
     )
     lock_memory: bool = Field(False, description="Keep all memory from being swapped out (mlockall)")
-    freeze_garbage: bool = Field(
-        True, description="After warm-up, spare the garbage collector what lives for ever"
-    )
+    freeze_garbage: bool = Field(True, description="After warm-up, spare the garbage collector what lives for ever")
 
 
 class MetricsConfig(Section):
@@ -308,9 +288,7 @@ class MetricsConfig(Section):
 
 
 class ServiceConfig(Section):
-    statistics_period_s: PositiveFloat = Field(
-        5.0, description="Seconds between two lines of statistics in the log"
-    )
+    statistics_period_s: PositiveFloat = Field(5.0, description="Seconds between two lines of statistics in the log")
     camera_limit_s: PositiveFloat = Field(
         30.0, description="Opening the camera may take this long (s) before the process is ended"
     )
@@ -338,9 +316,7 @@ class Config(Section):
     )
     mono: MonoConfig = Field(MonoConfig(), description="The monocular depth network")
     fusion: FusionConfig = Field(FusionConfig(), description="Fitting mono to stereo and merging the two")
-    shared_memory: SharedMemoryConfig = Field(
-        SharedMemoryConfig(), description="Where the result is published"
-    )
+    shared_memory: SharedMemoryConfig = Field(SharedMemoryConfig(), description="Where the result is published")
     realtime: RealtimeConfig = Field(RealtimeConfig(), description="Priority over other processes")
     metrics: MetricsConfig = Field(MetricsConfig(), description="Numbers for Prometheus")
     service: ServiceConfig = Field(

@@ -102,9 +102,7 @@ def to_yaml(tree: Section, alternatives: bool = False) -> str:
 
 def _checked(model: type[SectionType], source: _Source, remedy: str) -> SectionType:
     _fill_in_kinds(model, source.data)
-    lines = [
-        _line(source, path, f"should not be {flag}") for path, flag in _misplaced_flags(model, source.data)
-    ]
+    lines = [_line(source, path, f"should not be {flag}") for path, flag in _misplaced_flags(model, source.data)]
     try:
         tree = model.model_validate(source.data)
     except ValidationError as error:
@@ -125,9 +123,7 @@ def _read_file(path: Path) -> _Source:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise UsageError(
-            f"cannot read {path}: {error.strerror}", "name a YAML file that can be read"
-        ) from None
+        raise UsageError(f"cannot read {path}: {error.strerror}", "name a YAML file that can be read") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not a text file in UTF-8", "name a YAML file") from None
     try:
@@ -159,9 +155,7 @@ def _note_lines(node: yaml.Node, path: KeyPath, file: Path, places: dict[KeyPath
     for child_path, key, value in children:
         place = f"{file} line {key.start_mark.line + 1}"
         if child_path in places:
-            raise UsageError(
-                f"{dotted(child_path)} is given twice: {places[child_path]}, {place}", "keep one"
-            )
+            raise UsageError(f"{dotted(child_path)} is given twice: {places[child_path]}, {place}", "keep one")
         places[child_path] = place
         _note_lines(value, child_path, file, places)
 
@@ -169,9 +163,7 @@ def _note_lines(node: yaml.Node, path: KeyPath, file: Path, places: dict[KeyPath
 def _apply_override(model: type[Section], source: _Source, override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not all(key.split(".")):
-        raise UsageError(
-            f"--set {override} has not the form key.path=value", "write for example mono.threads=4"
-        )
+        raise UsageError(f"--set {override} has not the form key.path=value", "write for example mono.threads=4")
     try:
         value = yaml.load(text, _Loader)
     except yaml.YAMLError:
@@ -185,9 +177,7 @@ def _apply_override(model: type[Section], source: _Source, override: str) -> Non
             below = data[parent] = {}
         elif not isinstance(below, dict):
             inner = dotted(tuple(parents[: depth + 1]))
-            raise UsageError(
-                f"--set {override}: {inner} is a value, not a section", "name one of its neighbours"
-            )
+            raise UsageError(f"--set {override}: {inner} is a value, not a section", "name one of its neighbours")
         data = below
     if last == "kind" and data.get("kind", value) != value:
         for other in set(data) - _keys_of_kind(model, parents, value):
@@ -224,9 +214,7 @@ def _fill_in_kinds(model: type[Section], data: dict[str, Any]) -> None:
             _fill_in_kinds(sections[kind], below)
 
 
-def _misplaced_flags(
-    model: type[Section], data: dict[str, Any], above: KeyPath = ()
-) -> Iterator[tuple[KeyPath, str]]:
+def _misplaced_flags(model: type[Section], data: dict[str, Any], above: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
     """Keys set to true or false that are no flags; pydantic would read them as 1 and 0."""
     for name, field in model.model_fields.items():
         value = data.get(name)
@@ -403,9 +391,7 @@ def _is_octal(field: FieldInfo) -> bool:
 def _scalar(value: Any, field: FieldInfo) -> str:
     if _is_octal(field) and isinstance(value, int):
         return f"0o{value:o}"
-    text = yaml.safe_dump(
-        _plain(value), default_flow_style=True, width=10_000, allow_unicode=True, sort_keys=False
-    )
+    text = yaml.safe_dump(_plain(value), default_flow_style=True, width=10_000, allow_unicode=True, sort_keys=False)
     return text.removesuffix("\n").removesuffix("\n...")
 
 

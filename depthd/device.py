@@ -40,9 +40,7 @@ def usable_gpu() -> str:
     try:
         properties = runtime.getDeviceProperties(runtime.getDevice())
     except runtime.CUDARuntimeError as error:
-        raise DepthdError(
-            f"there is no usable GPU ({error})", "install NVIDIA's driver, or use device: cpu"
-        ) from None
+        raise DepthdError(f"there is no usable GPU ({error})", "install NVIDIA's driver, or use device: cpu") from None
     if properties["major"] < 8:
         raise DepthdError(
             f"the GPU has compute capability {properties['major']}.{properties['minor']}, 8.0 is needed",

@@ -65,9 +65,7 @@ def examine(config: Config, system: System) -> list[Finding]:
 
 
 def _versions(_config: Config, system: System) -> Iterator[Finding]:
-    release = dict(
-        line.split("=", 1) for line in (system.text("/etc/os-release") or "").splitlines() if "=" in line
-    )
+    release = dict(line.split("=", 1) for line in (system.text("/etc/os-release") or "").splitlines() if "=" in line)
     name = release.get("PRETTY_NAME", "unknown system").strip('"')
     yield Finding("system", Verdict.OK, f"{name}, Linux {platform.release()}, {platform.machine()}")
     version = importlib.metadata.version("depthd")
@@ -154,9 +152,7 @@ def _permissions(_config: Config, _system: System) -> Iterator[Finding]:
     if member:
         yield Finding("user depthd", Verdict.OK, "exists and is in group video")
     else:
-        yield Finding(
-            "user depthd", Verdict.FAIL, "is not in group video", f"sudo usermod -aG video {SERVICE_USER}"
-        )
+        yield Finding("user depthd", Verdict.FAIL, "is not in group video", f"sudo usermod -aG video {SERVICE_USER}")
 
 
 def _shared_memory(config: Config, system: System) -> Iterator[Finding]:
@@ -182,9 +178,7 @@ def _frame_mib(config: Config) -> float:
     width, height = {"HD1080": (1920, 1080), "HD720": (1280, 720), "VGA": (672, 376)}.get(
         getattr(config.camera, "resolution", "HD2K"), (2208, 1242)
     )
-    bytes_per_pixel = (
-        4 + 1 + 2 + sum({"left": 3, "xyz": 12}.get(plane, 4) for plane in config.shared_memory.planes)
-    )
+    bytes_per_pixel = 4 + 1 + 2 + sum({"left": 3, "xyz": 12}.get(plane, 4) for plane in config.shared_memory.planes)
     return width * height * bytes_per_pixel / 2**20
 
 
@@ -196,9 +190,7 @@ def _object(path: Path) -> Finding:
         with depthd.open(path.name) as reader:
             if reader.writer_lives:
                 return Finding(name, Verdict.OK, f"a writer is at work, state {reader.state.name.lower()}")
-            return Finding(
-                name, Verdict.WARN, "left by a writer that died", f"start depthd again, or rm {path}"
-            )
+            return Finding(name, Verdict.WARN, "left by a writer that died", f"start depthd again, or rm {path}")
     except DepthdError as error:
         return Finding(name, Verdict.WARN, error.what, error.remedy)
 
@@ -231,9 +223,7 @@ def _service(_config: Config, system: System) -> Iterator[Finding]:
 
 
 def _systemctl(word: str) -> str:
-    result = subprocess.run(
-        ["systemctl", word, "depthd.service"], capture_output=True, text=True, check=False
-    )
+    result = subprocess.run(["systemctl", word, "depthd.service"], capture_output=True, text=True, check=False)
     return result.stdout.strip() or "unknown"
 
 

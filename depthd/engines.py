@@ -36,9 +36,7 @@ def parse_aspect(text: str, camera: Callable[[], tuple[int, int]]) -> tuple[int,
         return camera()
     found = re.fullmatch(r"([1-9]\d{0,4}):([1-9]\d{0,4})", text)
     if found is None:
-        raise UsageError(
-            f"--aspect {text} is no aspect", "give WIDTH:HEIGHT, for example 16:9, or square, or camera"
-        )
+        raise UsageError(f"--aspect {text} is no aspect", "give WIDTH:HEIGHT, for example 16:9, or square, or camera")
     return int(found[1]), int(found[2])
 
 
@@ -46,9 +44,7 @@ def parse_sizes(text: str) -> list[int]:
     """'308,364' -> [308, 364], short sides in px. Raises UsageError."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdigit() and 1 <= int(part) <= 8192 for part in parts):
-        raise UsageError(
-            f"--sizes {text} are no sizes", "give short sides in px, for example 308,364,406,518"
-        )
+        raise UsageError(f"--sizes {text} are no sizes", "give short sides in px, for example 308,364,406,518")
     return list(dict.fromkeys(int(part) for part in parts))
 
 
@@ -110,9 +106,7 @@ def prune(api: TensorRt | None, weights_dir: Path | None) -> list[tuple[Path, st
     return engine_cache.prune(engine_cache.engines_folder(weights_dir), why)
 
 
-def staleness(
-    api: TensorRt | None, device: Device | None, weights_dir: Path | None
-) -> Callable[[Engine], str]:
+def staleness(api: TensorRt | None, device: Device | None, weights_dir: Path | None) -> Callable[[Engine], str]:
     """A function from an engine to the reason why it cannot be used here, empty if it can."""
     manifest = load_manifest(weights_dir)
 

@@ -31,9 +31,7 @@ def injected_fault(environment: Mapping[str, str] = os.environ) -> Hang | None:
     if text is None:
         return None
     if environment.get(TESTING) != "1":
-        raise UsageError(
-            f"{FAULT} is set", f"it breaks the daemon on purpose: unset it, or set {TESTING}=1 too"
-        )
+        raise UsageError(f"{FAULT} is set", f"it breaks the daemon on purpose: unset it, or set {TESTING}=1 too")
     match = re.fullmatch(r"hang:(\d+)", text)
     if match is None:
         raise UsageError(f"{FAULT}={text} is unknown", "known is hang:FRAMES")

@@ -116,13 +116,9 @@ def write_results(fused: Fused, folder: Path, stopwatch: Stopwatch) -> dict[str,
             np.save(part / "sigma.npy", planes.sigma)
             write_picture(part / "fused.png", with_depth_bar(depth_picture(planes.depth_m, scale), scale))
             write_picture(part / "source.png", with_source_legend(source_picture(planes.source), share))
-            write_ply(
-                part / "cloud.ply", points_of(planes.depth_m, fused.left_bgr, planes.source, fused.camera)
-            )
+            write_ply(part / "cloud.ply", points_of(planes.depth_m, fused.left_bgr, planes.source, fused.camera))
         report = report_of(fused)
-        (part / "report.json").write_text(
-            json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8"
-        )
+        (part / "report.json").write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return report
 
 
@@ -165,13 +161,9 @@ def load_mono(path: Path) -> Array:
     try:
         mono = np.load(path, allow_pickle=False)
     except OSError as error:
-        raise UsageError(
-            f"the mono map {path} cannot be read ({error.strerror or error})", "check the path"
-        ) from error
+        raise UsageError(f"the mono map {path} cannot be read ({error.strerror or error})", "check the path") from error
     except (ValueError, EOFError) as error:
-        raise UsageError(
-            f"{path} is not a .npy file", "give a float32 array as numpy.save writes it"
-        ) from error
+        raise UsageError(f"{path} is not a .npy file", "give a float32 array as numpy.save writes it") from error
     if not isinstance(mono, np.ndarray) or mono.ndim != 2 or mono.dtype != np.float32 or mono.size < 4:
         found = f"{mono.dtype} {mono.shape}" if isinstance(mono, np.ndarray) else "an archive"
         raise UsageError(f"the mono map {path} is {found}", "give one float32 map (height, width)")
@@ -204,9 +196,7 @@ def _infer(config: MonoConfig, left_bgr: Array) -> tuple[Array, str, str]:
 
 
 def _fit_report(fit: Fit) -> dict[str, Any]:
-    report = {
-        name: _finite(value) if isinstance(value, float) else value for name, value in asdict(fit).items()
-    }
+    report = {name: _finite(value) if isinstance(value, float) else value for name, value in asdict(fit).items()}
     return report | {"status": fit.status.name.lower()}
 
 

@@ -96,9 +96,7 @@ class Pipeline:
         self.matcher = open_matcher(config, self.camera.camera, weights_dir)
 
     def change_fusion(self, config: FusionConfig) -> None:
-        self.fusion = fusions.create(
-            config, self.camera.camera, self.engine.card.output_kind, self._device
-        )
+        self.fusion = fusions.create(config, self.camera.camera, self.engine.card.output_kind, self._device)
 
     def close(self) -> None:
         with ExitStack() as closing_in_turn:

@@ -28,9 +28,7 @@ def live_line() -> Iterator[Callable[[str], None]]:
 
 def live_text(summary: Summary) -> str:
     """The numbers of the last second in one line."""
-    return " | ".join(
-        (summary.rate_text(), summary.latency_text(), summary.fit_text(), summary.sources_text())
-    )
+    return " | ".join((summary.rate_text(), summary.latency_text(), summary.fit_text(), summary.sources_text()))
 
 
 def print_summary(summary: Summary) -> None:

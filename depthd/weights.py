@@ -85,13 +85,9 @@ def pull(
     if path is not None and _state_of(name, card, manifest, folder).state == "here":
         return path
     if card.hub is None:
-        raise DepthdError(
-            f"{name} is on no hub", f"bring {card.file} and put it into {folder}: {card.origin}"
-        )
+        raise DepthdError(f"{name} is on no hub", f"bring {card.file} and put it into {folder}: {card.origin}")
     if card.ask_licence and not accept_license:
-        raise UsageError(
-            f"the licence of {name} is {card.licence}", "give --accept-license if your use is within it"
-        )
+        raise UsageError(f"the licence of {name} is {card.licence}", "give --accept-license if your use is within it")
     incoming = folder / ".incoming" / name
     try:
         incoming.mkdir(parents=True, exist_ok=True)
@@ -183,9 +179,7 @@ def _fetch_files(
     last.
     """
     place = Path(card.file)
-    wanted = [
-        (str(place.with_name(n)), str(Path(hub.path).with_name(n)), s) for n, s in card.data_files.items()
-    ]
+    wanted = [(str(place.with_name(n)), str(Path(hub.path).with_name(n)), s) for n, s in card.data_files.items()]
     wanted.append((card.file, hub.path, card.sha256))
     fetched: dict[str, Path] = {}
     for file, path_on_hub, on_card in wanted:
@@ -230,8 +224,7 @@ def _fetch_checkpoint(
 
 
 def _fetch(hub: HubFile, path_on_hub: str, incoming: Path, endpoint: str | None, by_hand: str) -> Path:
-    """Fetches one file, resuming what is there of it. Raises DepthdError that says how to bring it by hand.
-    """
+    """Fetches one file. Raises DepthdError that says how to bring it by hand."""
     library = _import_hub()
     where = f"{hub.repository}/{path_on_hub} at {hub.revision[:12]}"
     try:
@@ -248,9 +241,7 @@ def _fetch(hub: HubFile, path_on_hub: str, incoming: Path, endpoint: str | None,
         if error.errno is not None and not isinstance(error, ConnectionError | TimeoutError):
             raise
         raise DepthdError(f"cannot fetch {where}: {_one_line(error)}", by_hand) from None
-    except (
-        Exception
-    ) as error:  # the HTTP library's own classes, which differ between versions of the hub's library
+    except Exception as error:  # the HTTP library's own classes, which differ between versions of the hub's library
         raise DepthdError(f"cannot fetch {where}: {_one_line(error)}", by_hand) from None
     return Path(found)
 

@@ -16,7 +16,8 @@ uint16_t codec_code_of_depth(float depth_m) {
     memcpy(&bits, &depth_m, sizeof bits);
     if (bits >> 31 || bits < FIRST_BITS) return depth_m > 0 ? CODE_TOO_NEAR : CODE_UNKNOWN;
     uint32_t code = ((bits - FIRST_BITS + (1u << (DROPPED_BITS - 1))) >> DROPPED_BITS) + CODE_FIRST;
-    return code > UINT16_MAX ? CODE_TOO_FAR : (uint16_t)code;
+    /* The largest number stays free: a plane that is sent beside depth counts from 1 (depthd/web/encode.py). */
+    return code >= UINT16_MAX ? CODE_TOO_FAR : (uint16_t)code;
 }
 
 float codec_depth_of_code(uint16_t code) {

@@ -51,6 +51,7 @@ enum {
 #define DEPTHD_COLUMN_PRIOR 0.3
 #define DEPTHD_WIDE_PRIOR 0.02
 #define DEPTHD_RIM_PRIOR 0.1
+#define DEPTHD_SUPPORT_SHARE 0.25
 #define DEPTHD_SIGMA_MINIMUM 1e-4f
 #define DEPTHD_SIGMA_MAXIMUM 1e4f
 
@@ -198,7 +199,7 @@ DEPTHD_FUNCTION DepthdReal depthd_cell_sigma(
 {
     const DepthdReal rho = line_value > inverse_minimum ? line_value : inverse_minimum;
     const DepthdReal line_variance = (value_variance + scale_variance * from_pivot * from_pivot) / (rho * rho);
-    const DepthdReal unsupported = (DEPTHD_REAL(1) - support) * global_noise;
+    const DepthdReal unsupported = (DEPTHD_REAL(1) - DEPTHD_REAL(DEPTHD_SUPPORT_SHARE) * support) * global_noise;
     return (DepthdReal)sqrt(noise * noise + unsupported * unsupported + line_variance);
 }
 

@@ -80,6 +80,8 @@ private:
 
 NB_MODULE(_fusion, m)
 {
+    // What lives until the interpreter ends is not leaked: a daemon keeps its pipeline to the last.
+    nanobind::set_leak_warnings(false);
     m.doc() = "The fusion in C; see depthd/fusion/cpu.py.";
     nb::class_<Fusion>(m, "Fusion")
         .def(nb::init<nb::handle, int>(), nb::arg("parameters"), nb::arg("threads"))
@@ -93,7 +95,7 @@ NB_MODULE(_fusion, m)
     PUT(REFIT_ITERATIONS); PUT(ALIGNMENT_ROUNDS); PUT(CUT_SHARE); PUT(TUKEY_FIT); PUT(TUKEY_ALIGNMENT);
     PUT(BALANCE_BINS); PUT(BALANCE_FLOOR); PUT(MEMORY_BINS); PUT(MONO_NOISE_START); PUT(MONO_NOISE_MINIMUM);
     PUT(MONO_NOISE_MAXIMUM); PUT(RANGE_END); PUT(MINIMUM_FILL); PUT(NODE_PRIOR); PUT(COLUMN_PRIOR); PUT(WIDE_PRIOR);
-    PUT(WIDE_PASSES); PUT(RIM_PRIOR); PUT(ERROR_BINS); PUT(ERROR_MAXIMUM); PUT(MEDIAN_OF_KEPT);
+    PUT(WIDE_PASSES); PUT(RIM_PRIOR); PUT(SUPPORT_SHARE); PUT(ERROR_BINS); PUT(ERROR_MAXIMUM); PUT(MEDIAN_OF_KEPT);
     PUT(GRID_LEVELS);
 #undef PUT
     m.attr("CONSTANTS") = constants;

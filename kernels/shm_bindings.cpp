@@ -194,25 +194,39 @@ class Writer {
     }
     Writer(const Writer &) = delete;
     ~Writer() {
+        if (!is_mine()) return; // a fork has neither the mapping nor the thread
         depthd_waker_stop(&waker_, &writer_);
         if (base_ != nullptr) munmap(base_, size_);
     }
 
-    uint32_t begin() { return depthd_writer_begin(&writer_); }
+    bool is_mine() const { return getpid() == owner_; }
+    uint32_t begin() {
+        check_owner();
+        return depthd_writer_begin(&writer_);
+    }
     void publish() {
+        check_owner();
         if (writer_.slot == DEPTHD_NO_SLOT) throw std::runtime_error("publish without begin");
         depthd_writer_publish(&writer_);
     }
-    void set_state(uint32_t state) { depthd_writer_set_state(&writer_, state); }
+    void set_state(uint32_t state) {
+        check_owner();
+        depthd_writer_set_state(&writer_, state);
+    }
     void count(uint64_t dropped, uint64_t deadline_misses, uint64_t reconnects) {
+        check_owner();
         depthd_writer_count(&writer_.header->dropped, dropped);
         depthd_writer_count(&writer_.header->deadline_misses, deadline_misses);
         depthd_writer_count(&writer_.header->reconnects, reconnects);
     }
-    void retire() { depthd_retire(writer_.header); }
+    void retire() {
+        check_owner();
+        depthd_retire(writer_.header);
+    }
 
     // Lets go of the file, and so of the lock, while views stay safe to touch: they now show memory of nobody else.
     void detach() {
+        check_owner();
         depthd_waker_stop(&waker_, &writer_);
         if (mmap(base_, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) ==
             MAP_FAILED) {
@@ -224,6 +238,10 @@ class Writer {
     size_t size_;
 
   private:
+    void check_owner() const {
+        if (!is_mine()) throw std::runtime_error("a publisher belongs to the process that made it, not to its fork");
+    }
+
     static depthd_identity identify(uint64_t writer_id, const nb::bytes &boot_id, const CameraTuple &camera,
                                     const std::string &description, const std::string &software) {
         depthd_identity identity;
@@ -244,6 +262,7 @@ class Writer {
 
     depthd_writer writer_;
     depthd_waker waker_;
+    pid_t owner_ = getpid();
 };
 
 void points_from_depth(nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu> depth,
@@ -340,6 +359,8 @@ nb::object open_reader(const std::string &name) {
 } // namespace
 
 NB_MODULE(_shm, m) {
+    // What lives until the interpreter ends is not leaked: a daemon keeps its pipeline to the last.
+    nanobind::set_leak_warnings(false);
     m.doc() = "Shared memory of depthd: the writer in C, the reader of depthd.h, and their layout.";
     m.def("layout", &layout, "{structure: (bytes, [(field, offset, dtype, bytes)])} as compiled from depthd.h");
     m.def("constants", &constants, "the enumerations and limits of depthd.h, without their DEPTHD_");
@@ -361,6 +382,7 @@ NB_MODULE(_shm, m) {
         .def(nb::init<int, const Plan &, bool, uint64_t, nb::bytes, CameraTuple, const std::string &,
                       const std::string &>(),
              "fd"_a, "plan"_a, "adopt"_a, "writer_id"_a, "boot_id"_a, "camera"_a, "description"_a, "software"_a)
+        .def("is_mine", &Writer::is_mine, "False in a fork of the process that made it")
         .def("begin", &Writer::begin)
         .def("publish", &Writer::publish)
         .def("set_state", &Writer::set_state, "state"_a)

@@ -63,6 +63,8 @@ private:
 }  // namespace
 
 NB_MODULE(_watchdog, m) {
+    // What lives until the interpreter ends is not leaked: a daemon keeps its pipeline to the last.
+    nanobind::set_leak_warnings(false);
     m.doc() = "A thread that ends the process when it stands still; see kernels/watchdog.h.";
     nb::class_<Watchdog>(m, "Watchdog")
         .def(nb::init<std::optional<std::string>, double>(), "notify_socket"_a = nb::none(), "ping_period_s"_a = 0.0,

@@ -42,9 +42,7 @@ def known_frame(height: int = 96, width: int = 128, seed: int = 0) -> KnownFrame
     return KnownFrame(camera_of(height, width), depth_m, mono.astype(np.float32), depth_m.copy())
 
 
-def fusion_of(
-    backend: str, camera: Camera, output_kind: str = "relative_inverse", **settings: object
-) -> Fusion:
+def fusion_of(backend: str, camera: Camera, output_kind: str = "relative_inverse", **settings: object) -> Fusion:
     """With stereo as exact as a full-size picture's: these are a tenth as wide, and so would be their
     disparities."""
     config = FusionConfig(backend=backend, **({"stereo_noise_px": 0.05} | settings))  # type: ignore[arg-type]
@@ -58,9 +56,7 @@ def poisoned(camera: Camera) -> FusedPlanes:
     return planes
 
 
-def fuse(
-    fusion: Fusion, camera: Camera, stereo_depth_m: Array, mono: Array
-) -> tuple[FusionResult, FusedPlanes]:
+def fuse(fusion: Fusion, camera: Camera, stereo_depth_m: Array, mono: Array) -> tuple[FusionResult, FusedPlanes]:
     planes = poisoned(camera)
     return fusion.fuse(stereo_depth_m, mono, planes), planes
 

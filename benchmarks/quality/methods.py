@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from quality.cases import Case
 
 from depthd import fusion
 from depthd.config import FusionConfig
 from depthd.frame import Array, Fit, FusedPlanes
+from quality.cases import Case
 
 FARTHEST_M = 40.0
 
@@ -77,9 +77,7 @@ def _filled(case: Case, line: Array) -> Array:
 def depthd(case: Case) -> Result:
     """One frame alone, without memory of earlier ones."""
     planes = FusedPlanes.empty(case.camera.height, case.camera.width)
-    result = fusion.create(FusionConfig(), case.camera, "relative_inverse").fuse(
-        case.stereo_depth_m, case.mono, planes
-    )
+    result = fusion.create(FusionConfig(), case.camera, "relative_inverse").fuse(case.stereo_depth_m, case.mono, planes)
     return Result(planes.depth_m, planes, result.fit)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from quality.cases import Case
-from quality.methods import Result
 
 from depthd.frame import Array, Source
+from quality.cases import Case
+from quality.methods import Result
 
 WRONG = 0.25
 """Stereo that is off by more, relative to depth, ought to be overruled."""
@@ -77,8 +77,7 @@ def rim_step(case: Case, result: Result) -> float:
     """Median relative jump of depth between a measured pixel and its filled neighbour that the truth does not
     have."""
     measured = np.isfinite(case.stereo_depth_m) & (
-        np.abs(result.depth_m / np.where(np.isfinite(case.stereo_depth_m), case.stereo_depth_m, np.nan) - 1)
-        < 1e-6
+        np.abs(result.depth_m / np.where(np.isfinite(case.stereo_depth_m), case.stereo_depth_m, np.nan) - 1) < 1e-6
     )
     hole = ~np.isfinite(case.stereo_depth_m) & np.isfinite(result.depth_m)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -133,9 +133,7 @@ class ZenohBridge:
         type_hash = self._maker.type_hash(message.type)
         key = f"{self.options.domain}/{message.topic}/{type_name}/{type_hash}"
         # Drop: a slow network loses frames and never holds up the next, newer one.
-        publisher = self._session.declare_publisher(
-            key, congestion_control=self._zenoh.CongestionControl.DROP
-        )
+        publisher = self._session.declare_publisher(key, congestion_control=self._zenoh.CongestionControl.DROP)
         entity = self._entity(str(len(self._topics) + 1), "MP")
         mangled = "%" + message.topic.replace("/", "%")
         token = "/".join((*entity, mangled, type_name, type_hash, _QOS_RELIABLE_KEEP_LAST_1))
@@ -178,9 +176,7 @@ def _newest_frames(reader: Reader) -> Iterable[Frame]:
 
 def attachment(sequence: int, source_time_ns: int, gid: bytes) -> bytes:
     """What rmw_zenoh expects beside every message: 33 bytes."""
-    return b"".join(
-        (sequence.to_bytes(8, "little"), source_time_ns.to_bytes(8, "little"), bytes((len(gid),)), gid)
-    )
+    return b"".join((sequence.to_bytes(8, "little"), source_time_ns.to_bytes(8, "little"), bytes((len(gid),)), gid))
 
 
 def dds_type(ros_type: str) -> str:

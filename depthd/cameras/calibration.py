@@ -66,16 +66,12 @@ def read_zed(path: Path, width: int, height: int) -> StereoCalibration:
     modes = tuple(prefix + name for name in modes for prefix in ("", "RESOLUTION_"))
     mode = next((name for name in modes if f"left_cam_{name}".lower() in sections), None)
     if mode is None:
-        raise UsageError(
-            f"{path} has no calibration for {width}x{height}", "choose another resolution or file"
-        )
+        raise UsageError(f"{path} has no calibration for {width}x{height}", "choose another resolution or file")
     stereo = _Section(path, "STEREO", sections.get("stereo", {}))
 
     def eye(side: str) -> tuple[Numbers, Numbers, bool]:
         section = _Section(path, f"{side}_CAM_{mode}", sections.get(f"{side}_cam_{mode}".lower(), {}))
-        intrinsics = np.array(
-            [[section["fx"], 0, section["cx"]], [0, section["fy"], section["cy"]], [0, 0, 1.0]]
-        )
+        intrinsics = np.array([[section["fx"], 0, section["cx"]], [0, section["fy"], section["cy"]], [0, 0, 1.0]])
         written = sections.get(f"{side}_disto".lower())
         if written:
             values = _Section(path, f"{side}_DISTO", written)
@@ -121,9 +117,7 @@ def read_opencv(path: Path, unit_m: float = 0.001) -> StereoCalibration:
     try:
         storage = cv2.FileStorage(str(path), cv2.FILE_STORAGE_READ)
     except (cv2.error, SystemError) as error:
-        raise UsageError(
-            f"{path} is not a calibration that OpenCV can read", "give YAML, XML or JSON"
-        ) from error
+        raise UsageError(f"{path} is not a calibration that OpenCV can read", "give YAML, XML or JSON") from error
     with_names = {
         "left": ("K_LEFT", "M1", "cameraMatrix1"),
         "left_distortion": ("D_LEFT", "D1", "distCoeffs1"),
@@ -187,9 +181,7 @@ class _Section:
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise UsageError(
-                f"{key} in [{self._name}] of {self._path} is {written!r}", "fetch the file again"
-            )
+            raise UsageError(f"{key} in [{self._name}] of {self._path} is {written!r}", "fetch the file again")
         return number
 
     def get(self, key: str, default: float) -> float:
@@ -241,9 +233,7 @@ def _checked(path: Path, calibration: StereoCalibration) -> StereoCalibration:
     shapes["translation"] = calibration.translation_m.shape == (3,)
     for name, right in shapes.items():
         if not right:
-            raise UsageError(
-                f"the {name} in {path} has the wrong shape", "write 3x3 matrices and a vector of 3"
-            )
+            raise UsageError(f"the {name} in {path} has the wrong shape", "write 3x3 matrices and a vector of 3")
     baseline = float(np.linalg.norm(calibration.translation_m))
     if not SHORTEST_BASELINE_M <= baseline <= LONGEST_BASELINE_M:
         raise UsageError(

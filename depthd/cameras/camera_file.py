@@ -39,9 +39,7 @@ def load_camera(path: Path) -> Camera:
     numbers = {key: _number(path, key, values[key]) for key in values}
     for key in ("width", "height", "fx", "fy", "baseline"):
         if numbers[key] <= 0:
-            raise UsageError(
-                f"{key} in {path} is {values[key]}", f"give a {key} above 0{_UNITS.get(key, '')}"
-            )
+            raise UsageError(f"{key} in {path} is {values[key]}", f"give a {key} above 0{_UNITS.get(key, '')}")
     for key in ("width", "height"):
         if numbers[key] != int(numbers[key]):
             raise UsageError(f"{key} in {path} is {values[key]}", f"give {key} as whole pixels")
@@ -88,9 +86,7 @@ def load_pair(left: Path, right: Path, camera: Camera) -> tuple[NDArray[np.uint8
     pictures = load_picture(left), load_picture(right)
     sizes = [f"{picture.shape[1]}x{picture.shape[0]}" for picture in pictures]
     if sizes[0] != sizes[1]:
-        raise UsageError(
-            f"{left} is {sizes[0]}, but {right} is {sizes[1]}", "give two pictures of the same size"
-        )
+        raise UsageError(f"{left} is {sizes[0]}, but {right} is {sizes[1]}", "give two pictures of the same size")
     if pictures[0].shape[:2] != (camera.height, camera.width):
         raise UsageError(
             f"{left} is {sizes[0]}, but the camera file is for {camera.width}x{camera.height}",
@@ -110,18 +106,12 @@ def load_depth(path: Path, camera: Camera) -> NDArray[np.float32]:
             f"the depth map {path} cannot be read ({error.strerror or error})", "check the path"
         ) from error
     except (ValueError, EOFError) as error:
-        raise UsageError(
-            f"{path} is not a .npy file", "give a float32 array as numpy.save writes it"
-        ) from error
+        raise UsageError(f"{path} is not a .npy file", "give a float32 array as numpy.save writes it") from error
     wanted = (camera.height, camera.width)
     if isinstance(depth, np.lib.npyio.NpzFile) and len(depth.files) == 1:
         depth = depth[depth.files[0]]
     if not isinstance(depth, np.ndarray) or depth.dtype != np.float32 or depth.shape != wanted:
-        found = (
-            f"{depth.dtype} {depth.shape}"
-            if isinstance(depth, np.ndarray)
-            else "an archive of several arrays"
-        )
+        found = f"{depth.dtype} {depth.shape}" if isinstance(depth, np.ndarray) else "an archive of several arrays"
         raise UsageError(f"the depth map {path} is {found}", f"give float32 {wanted} in metres")
     if (depth[np.isfinite(depth)] <= 0).any():
         raise UsageError(
@@ -139,7 +129,5 @@ def _number(path: Path, key: str, value: Any) -> float:
     return float(value)
 
 
-_EXAMPLE = (
-    '{"width": 672, "height": 376, "fx": 267.0, "fy": 267.0, "cx": 339.9, "cy": 193.2, "baseline": 120.0}'
-)
+_EXAMPLE = '{"width": 672, "height": 376, "fx": 267.0, "fy": 267.0, "cx": 339.9, "cy": 193.2, "baseline": 120.0}'
 _UNITS = {"baseline": " in mm"}

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depthd.cameras.world.raycast import compiled
+from depthd.cameras.compiled import compiled
 from depthd.config import MatcherConfig
 from depthd.errors import UsageError
 from depthd.frame import Camera
@@ -74,6 +74,9 @@ class StereoMatcher:
         self._depth_m = np.empty((camera.height, camera.width), np.float32)
         self._reduced_depth_m = np.empty((self._reduced.height, self._reduced.width), np.float32)
         self._nothing_near = np.zeros((1, 1), np.bool_)
+        # Compiles, or loads what an earlier process compiled, before time counts.
+        nothing = np.zeros((camera.height, camera.width, 3), np.uint8)
+        self.depth_m(nothing, nothing)
 
     @property
     def maximum_disparity_px(self) -> float:

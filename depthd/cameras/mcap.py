@@ -121,6 +121,4 @@ def _messages(path: Path) -> Iterator[tuple[str, str, int, bytes]]:
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", "give an MCAP file") from None
     except McapError as error:
-        raise UsageError(
-            f"{path} is no whole MCAP file: {error}", "give a file that depthd record wrote"
-        ) from None
+        raise UsageError(f"{path} is no whole MCAP file: {error}", "give a file that depthd record wrote") from None

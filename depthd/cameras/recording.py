@@ -148,17 +148,13 @@ def find_pairs(folder: Path) -> list[Pair]:
     for left in lefts:
         right = _existing(partner(left, "right"), PICTURES)
         if right is None:
-            raise UsageError(
-                f"{left} has no right picture", f"add {partner(left, 'right').with_suffix(left.suffix)}"
-            )
+            raise UsageError(f"{left} has no right picture", f"add {partner(left, 'right').with_suffix(left.suffix)}")
         pairs.append(Pair(left, right, _existing(partner(left, "depth"), (".npy", ".npz"))))
     return pairs
 
 
 def _pictures(folder: Path, prefix: str) -> list[Path]:
-    found = (
-        path for path in folder.iterdir() if path.suffix.lower() in PICTURES and path.name.startswith(prefix)
-    )
+    found = (path for path in folder.iterdir() if path.suffix.lower() in PICTURES and path.name.startswith(prefix))
     return sorted(found, key=_natural)
 
 
@@ -177,6 +173,4 @@ def _in_folder(folder: Path) -> Callable[[Path, str], Path]:
 
 def _existing(path: Path, suffixes: tuple[str, ...]) -> Path | None:
     candidates = [path, *(path.with_suffix(suffix) for suffix in suffixes)]
-    return next(
-        (candidate for candidate in candidates if candidate.suffix in suffixes and candidate.is_file()), None
-    )
+    return next((candidate for candidate in candidates if candidate.suffix in suffixes and candidate.is_file()), None)

@@ -34,9 +34,7 @@ class Rectifier:
             *eyes, size, c.rotation, c.translation_m.reshape(3, 1), **flags
         )
         self._left = _fixed_point(maps(c.left, c.left_distortion, left_turn, left_new, size, cv2.CV_32FC1))
-        self._right = _fixed_point(
-            maps(c.right, c.right_distortion, right_turn, right_new, size, cv2.CV_32FC1)
-        )
+        self._right = _fixed_point(maps(c.right, c.right_distortion, right_turn, right_new, size, cv2.CV_32FC1))
         self.camera = Camera(
             width=c.width,
             height=c.height,

@@ -7,7 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from depthd.cameras.world.raycast import compiled, random_bits
+from depthd.cameras.compiled import compiled
+from depthd.cameras.world.raycast import random_bits
 from depthd.frame import Camera
 
 DISPARITY_NOISE_PX = 0.1

@@ -144,14 +144,10 @@ class _Live:
     def _open(self, width: int, height: int) -> Any:
         device = self._config.device
         if not Path(device).exists() and not device.isdigit():
-            raise CameraLost(
-                f"there is no camera {device}", "plug it in; `v4l2-ctl --list-devices` names them"
-            )
+            raise CameraLost(f"there is no camera {device}", "plug it in; `v4l2-ctl --list-devices` names them")
         video: Any = cv2.VideoCapture(int(device) if device.isdigit() else device, cv2.CAP_V4L2)
         if not video.isOpened():
-            raise CameraLost(
-                f"{device} does not open", "see that no other process holds it, and who may read it"
-            )
+            raise CameraLost(f"{device} does not open", "see that no other process holds it, and who may read it")
         # Before the size: drivers offer sizes by format.
         video.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*self._config.pixel_format))
         video.set(cv2.CAP_PROP_FRAME_WIDTH, width)
@@ -164,9 +160,7 @@ class _Live:
             video.release()
             raise UsageError(
                 f"{device} does not deliver {width}x{height}, but {given[0]}x{given[1]}",
-                f"choose one of {', '.join(has)}"
-                if has
-                else "set camera.width and camera.height to what it has",
+                f"choose one of {', '.join(has)}" if has else "set camera.width and camera.height to what it has",
             )
         return video
 

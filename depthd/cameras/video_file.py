@@ -27,9 +27,7 @@ class VideoFile:
         self._video: Any = cv2.VideoCapture(str(path))
         if not self._video.isOpened():
             raise UsageError(f"{path} is not a video that OpenCV can read", "give another file")
-        self.size = tuple(
-            int(self._video.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
-        )
+        self.size = tuple(int(self._video.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         """Width and height of the whole picture."""
         self.fps = self._video.get(cv2.CAP_PROP_FPS) or fps or DEFAULT_FPS
         self.period_s = 1 / self.fps if real_time else 0.0

@@ -54,9 +54,7 @@ class VirtualCamera:
         self._camera = ZED_2I[config.resolution]
         size = (self._camera.height, self._camera.width)
         self._pictures = np.zeros((FRAMES_IN_FLIGHT, 2, *size, 3), np.uint8)
-        self._sensor_depth = (
-            np.zeros((FRAMES_IN_FLIGHT, *size), np.float32) if config.depth == "sensor" else None
-        )
+        self._sensor_depth = np.zeros((FRAMES_IN_FLIGHT, *size), np.float32) if config.depth == "sensor" else None
         self._renderer = Renderer(scenes.build(config.scene, config.seed), self._camera, config.seed)
         self._slot = 0
         # Compiles, or loads what an earlier process compiled, before time counts.

@@ -143,9 +143,7 @@ class ZedCamera:
         try:
             import cupy  # noqa: F401
         except ImportError as error:
-            raise DepthdError(
-                "camera.memory is gpu, but CuPy is not installed", "pip install cupy-cuda12x"
-            ) from error
+            raise DepthdError("camera.memory is gpu, but CuPy is not installed", "pip install cupy-cuda12x") from error
         return self._sl.MEM.GPU
 
     def _open(self) -> None:
@@ -210,9 +208,7 @@ class ZedCamera:
             init.set_from_camera_id(config.index)
         elif config.svo is not None:
             if not config.svo.is_file():
-                raise UsageError(
-                    f"there is no SVO file {config.svo}", "set camera.svo to a .svo or .svo2 file"
-                )
+                raise UsageError(f"there is no SVO file {config.svo}", "set camera.svo to a .svo or .svo2 file")
             init.set_from_svo_file(str(config.svo))
         elif config.stream is not None:
             init.set_from_stream(*_address(config.stream))

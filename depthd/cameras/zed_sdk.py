@@ -128,9 +128,7 @@ def member(enumeration: Any, name: str, key: str) -> Any:
     """A member of one of the SDK's enumerations. Raises UsageError where this version does not have it."""
     found = getattr(enumeration, name, None)
     if found is None:
-        has = [
-            entry for entry in dir(enumeration) if entry.isupper() and entry not in ("LAST", "AUTO", "CUSTOM")
-        ]
+        has = [entry for entry in dir(enumeration) if entry.isupper() and entry not in ("LAST", "AUTO", "CUSTOM")]
         raise UsageError(
             f"{key} is {name}, which the installed ZED SDK does not have", f"choose one of {', '.join(has)}"
         )

@@ -236,9 +236,7 @@ def _sinks(source: CameraSource, options: CaptureOptions) -> list[Sink]:
         sinks.append(Video(options.folder / "capture.mp4", camera, fps, options.grayscale))
     elif options.record == "svo":
         if not isinstance(source, ZedCamera):
-            raise UsageError(
-                "an SVO file can only be recorded from a ZED through its SDK", "give --record mp4"
-            )
+            raise UsageError("an SVO file can only be recorded from a ZED through its SDK", "give --record mp4")
         source.record_svo(options.folder / "capture.svo2")
         sinks.append(_RecordedBySdk())
     elif options.record is not None:

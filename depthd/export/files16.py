@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from depthd.errors import UsageError
 from depthd.files import written_whole
 from depthd.frame import Array
 
@@ -25,7 +26,12 @@ def depth_png(depth_m: Array) -> bytes:
     return bytes(cv2.imencode(".png", millimetres(depth_m), [cv2.IMWRITE_PNG_COMPRESSION, 2])[1])
 
 
-def write_depth_png(path: Path, depth_m: Array) -> None:
-    """Raises DepthdError."""
+def write_depth(path: Path, depth_m: Array) -> None:
+    """.npy: float32 metres; .png: 16-bit millimetres. Raises DepthdError."""
+    if path.suffix not in (".npy", ".png"):
+        raise UsageError(f"{path} is neither .npy nor .png", "name a file of one of these")
     with written_whole(path) as part:
-        part.write_bytes(depth_png(depth_m))
+        if path.suffix == ".npy":
+            np.save(part, depth_m)
+        else:
+            part.write_bytes(depth_png(depth_m))

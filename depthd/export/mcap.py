@@ -4,7 +4,7 @@ plays.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,8 +12,8 @@ from typing import Any
 from depthd.errors import DepthdError
 from depthd.files import written_whole
 from depthd.ros.messages import Message, MessageMaker, realtime_ns
-from depthd.shm.errors import Overwritten
-from depthd.shm.reader import Frame
+from depthd.shm.errors import NotRunning, Overwritten, Timeout
+from depthd.shm.reader import Frame, Reader
 
 
 class McapRecorder:
@@ -85,6 +85,14 @@ class McapRecorder:
                 f"/{message.topic}", "cdr", self._schemas[message.type]
             )
         return self._channels[message.topic]
+
+
+def record(reader: Reader, recorder: McapRecorder, frame_limit: int | None = None) -> None:
+    """Adds frames until `frame_limit` or Ctrl-C; both leave a complete file. Goes on over restarts."""
+    with suppress(KeyboardInterrupt):
+        while frame_limit is None or recorder.frames < frame_limit:
+            with suppress(Timeout, NotRunning):
+                recorder.add(reader.wait(timeout=1.0))
 
 
 def _writer(stream: Any) -> Any:

@@ -67,9 +67,7 @@ def _pictures(axes: Any, collector: Collector, judged: Judgement) -> None:
         interpolation=cv2.INTER_NEAREST,
     )  # fmt: skip
     stereo_m = np.where(np.isfinite(seen.stereo_depth_m), seen.stereo_depth_m, np.nan)
-    for axis, depth_m, title in zip(
-        axes, (stereo_m, mono_m), ("stereo depth (m)", "fitted mono (m)"), strict=False
-    ):
+    for axis, depth_m, title in zip(axes, (stereo_m, mono_m), ("stereo depth (m)", "fitted mono (m)"), strict=False):
         shown = axis.imshow(depth_m, cmap="viridis_r", vmin=low, vmax=high, interpolation="nearest")
         axis.set_title(title)
         axis.figure.colorbar(shown, ax=axis, shrink=0.8)
@@ -91,9 +89,7 @@ def _scatter(axis: Any, collector: Collector, judged: Judgement) -> None:
     end = float(np.quantile(stereo, 0.995)) * 1.1
     axis.plot([0, end], [0, end], color=_LINE, linewidth=1)
     axis.set(xlim=(0, end), ylim=(0, end), xlabel="fitted mono, inverse depth (1/m)", ylabel="stereo (1/m)")
-    axis.set_title(
-        f"r = {judged.pearson_r:.3f}, parabola explains {100 * judged.curvature:+.2f} %", fontsize=10
-    )
+    axis.set_title(f"r = {judged.pearson_r:.3f}, parabola explains {100 * judged.curvature:+.2f} %", fontsize=10)
 
 
 def _histogram(axis: Any, collector: Collector) -> None:
@@ -105,9 +101,7 @@ def _histogram(axis: Any, collector: Collector) -> None:
 def _by_depth(axis: Any, judged: Judgement) -> None:
     depths = [depth for depth, _ in judged.by_depth]
     groups = [group for _, group in judged.by_depth]
-    axis.fill_between(
-        depths, [100 * g.low for g in groups], [100 * g.high for g in groups], alpha=0.25, color=_STEREO
-    )
+    axis.fill_between(depths, [100 * g.low for g in groups], [100 * g.high for g in groups], alpha=0.25, color=_STEREO)
     axis.plot(depths, [100 * g.median for g in groups], color=_STEREO, marker="o", markersize=4)
     axis.axhline(0, color=_LINE, linewidth=0.8)
     axis.set(xlabel="stereo depth (m)", ylabel="residual (%): median, 5–95 %")
@@ -140,7 +134,8 @@ def _html(judged: Judgement, png: bytes) -> str:
     picture = base64.b64encode(png).decode()
     return (
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>depthd compare</title>"
-        "<style>body{font:16px/1.5 system-ui;margin:2rem auto;max-width:80rem;padding:0 1rem}img{max-width:100%}"
+        "<style>body{font:16px/1.5 system-ui;margin:2rem auto;max-width:80rem;padding:0 1rem}"
+        "img{max-width:100%}"
         "td,th{padding:.1rem .8rem;text-align:right}th{text-align:left;font-weight:normal}</style>"
         f"<h1>Stereo against fitted mono</h1><p>{judged.frames} frames</p><ul>{lines}</ul>"
         f"<img alt='figures' src='data:image/png;base64,{picture}'>"

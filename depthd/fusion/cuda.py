@@ -18,7 +18,8 @@ from depthd.fusion.parameters import Parameters, check_planes
 log = logging.getLogger(__name__)
 
 _GRAPHS_KEPT = 32
-"""A ring of slots and a few camera buffers each need a graph of their own, since a graph knows its addresses."""
+"""A ring of slots and a few camera buffers each need a graph of their own, since a graph knows its addresses.
+"""
 _NON_PORTABLE_CLUSTER = 14  # CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED
 _HOST_TO_DEVICE, _DEVICE_TO_HOST = 1, 2
 _PAGEABLE = 0  # cudaMemoryTypeUnregistered
@@ -27,8 +28,8 @@ _PAGEABLE = 0  # cudaMemoryTypeUnregistered
 class CudaFusion:
     """See depthd.fusion.base.Fusion. Takes NumPy arrays, CuPy arrays, or some of each.
 
-    All work is done on `stream`. Nothing is allocated once each combination of buffers has been seen. Raises DepthdError
-    where the program cannot be compiled or the GPU fails; `reset` after that makes no promise.
+    All work is done on `stream`. Nothing is allocated once each combination of buffers has been seen. Raises
+    DepthdError where the program cannot be compiled or the GPU fails; `reset` after that makes no promise.
     """
 
     def __init__(self, parameters: Parameters) -> None:
@@ -139,7 +140,8 @@ class CudaFusion:
         )
 
     def _make_graph(self, stereo_depth_m: Array, mono: Array, out: FusedPlanes) -> Callable[[], None]:
-        """What a frame of these arrays takes: a captured graph, or the same without one where memory is pageable."""
+        """What a frame of these arrays takes: a captured graph, or the same without one where memory is
+        pageable."""
         stereo, copy_stereo = self._on_device("stereo", stereo_depth_m)
         network, copy_mono = self._on_device("mono", mono)
         named = {"depth_m": out.depth_m, "source": out.source, "sigma": out.sigma}
@@ -161,7 +163,8 @@ class CudaFusion:
 
         if any(self._is_pageable(array) for array in (stereo_depth_m, mono, *named.values())):
             return directly
-        directly()  # once before it is captured, so that every module is loaded; the same frame twice would be remembered twice
+        # Once before it is captured, so that every module is loaded; the same frame twice would be remembered twice.
+        directly()
         return _FirstTimeDone(self._capture(work), self.stream)
 
     def _capture(self, work: Callable[[], None]) -> Any:

@@ -36,7 +36,8 @@ RESULT = np.dtype(
 
 
 def source(folder: Path = KERNELS_DIR) -> str:
-    """kernels/fusion.cu as one text, every file it includes put in its place. So the text alone says what is compiled."""
+    """kernels/fusion.cu as one text, every file it includes put in its place. So the text alone says what is
+    compiled."""
     return _inlined(folder / "fusion.cu", folder)
 
 
@@ -68,8 +69,8 @@ def defines(p: Parameters, cluster: bool) -> tuple[str, ...]:
 
 
 def tiling(p: Parameters) -> tuple[int, int, int]:
-    """How the cells are split among the blocks: tiles across, and the columns and rows of nodes that one tile's cells lie
-    between, at most. The split with the fewest such nodes."""
+    """How the cells are split among the blocks: tiles across, and the columns and rows of nodes that one
+    tile's cells lie between, at most. The split with the fewest such nodes."""
     splits = []
     for across in (1, 2, 4, 8, 16):
         columns = _nodes_of_tile(p.columns, across, p.grid_step)
@@ -123,8 +124,8 @@ def tables(p: Parameters) -> bytes:
 
 
 def _wide_taps(count: int) -> Array:
-    """float32 (count, 2 * WIDE_PASSES + 1): what each place takes of its neighbours in WIDE_PASSES passes of [1 2 1] / 4, with
-    nothing beyond the ends at any pass."""
+    """float32 (count, 2 * WIDE_PASSES + 1): what each place takes of its neighbours in WIDE_PASSES passes of
+    [1 2 1] / 4, with nothing beyond the ends at any pass."""
     reach = WIDE_PASSES
     taps = np.zeros((count, 2 * reach + 1), np.float32)
     window = 4 * reach + 1

@@ -13,7 +13,8 @@ log = logging.getLogger(__name__)
 
 
 class FallbackFusion:
-    """See depthd.fusion.base.Fusion. Uses `first` until it raises DepthdError, and from then on what `make_second` makes."""
+    """See depthd.fusion.base.Fusion. Uses `first` until it raises DepthdError, and from then on what
+    `make_second` makes."""
 
     def __init__(self, first: Fusion, make_second: Callable[[], Fusion]) -> None:
         self._fusion = first

@@ -93,7 +93,8 @@ def make_parameters(config: FusionConfig, camera: Camera, mono_kind: MonoKind) -
         grid_rows=int(rows / grid_step) + 2,
         grid_step=grid_step,
         mono_kind=mono_kind,
-        stereo_noise=config.stereo_noise_px / camera.disparity_per_inverse_depth,
+        # Without a baseline no stereo value ever comes, and its noise is never asked for.
+        stereo_noise=config.stereo_noise_px / (camera.disparity_per_inverse_depth or 1.0),
         stereo_inverse_minimum=1.0 / config.stereo_maximum_depth_m,
         stereo_inverse_maximum=1.0 / config.stereo_minimum_depth_m,
         inverse_minimum=1.0 / config.maximum_depth_m,

@@ -48,6 +48,9 @@ NODE_PRIOR, COLUMN_PRIOR, WIDE_PRIOR = 0.2, 0.3, 0.02
 correction."""
 WIDE_PASSES = 4
 RIM_PRIOR = 0.1
+SUPPORT_SHARE = 0.25
+"""The part of the line's error that a node with all support is claimed to have removed from filled pixels, depth edges
+included; set on the scenes of benchmarks/fusion_quality.py."""
 SIGMA_MINIMUM, SIGMA_MAXIMUM = 1e-4, 1e4
 """What half precision can hold with room to spare."""
 ERROR_BINS, ERROR_MAXIMUM = 1024, 0.5
@@ -540,11 +543,11 @@ def _binomial(plane: Array) -> Array:
 def _relative_sigma(
     cells: Cells, line: Line, noise: float, global_noise: float, support: Array, p: Parameters
 ) -> Array:
-    """What is left where the alignment has support, plus the line's error where it has none, plus the line's
-    own uncertainty."""
+    """Mono's noise about the aligned line, plus the line's own error as far as the alignment has no support, plus
+    the line's uncertainty, which grows away from its samples."""
     rho = np.maximum(line.at(cells.x_all), p.inverse_minimum)
     line_variance = (line.value_variance + line.scale_variance * (cells.x_all - line.pivot) ** 2) / rho**2
-    return np.sqrt(noise**2 + ((1.0 - support) * global_noise) ** 2 + line_variance)
+    return np.sqrt(noise**2 + ((1.0 - SUPPORT_SHARE * support) * global_noise) ** 2 + line_variance)
 
 
 # 6. Judge stereo and merge ----------------------------------------------------
@@ -575,9 +578,7 @@ def merge(
     out.sigma[:] = np.clip(sigma, SIGMA_MINIMUM, SIGMA_MAXIMUM)
 
 
-def predict(
-    x: Array, line: Line | None, alignment: Alignment | None, p: Parameters
-) -> tuple[Array, Array, Array]:
+def predict(x: Array, line: Line | None, alignment: Alignment | None, p: Parameters) -> tuple[Array, Array, Array]:
     """Aligned mono as inverse depth, its relative sigma, and where it is bent to the rim of a hole. NaN
     without a fit."""
     if line is None or alignment is None:

@@ -91,11 +91,7 @@ def _fuse(graph: _Graph, softmax: Any) -> bool:
     if query is None or key is None or value is None:
         return False
     heads_last = graph.only_consumer(weighted.output[0])
-    if (
-        heads_last is not None
-        and heads_last.op_type == "Reshape"
-        and len(_parts(graph, heads_last.input[1])) == 4
-    ):
+    if heads_last is not None and heads_last.op_type == "Reshape" and len(_parts(graph, heads_last.input[1])) == 4:
         # PyTorch's exporter gives the product its own shape once more.
         heads_last = graph.only_consumer(heads_last.output[0])
     if heads_last is None or heads_last.op_type != "Transpose" or _permutation(heads_last) != HEADS_FIRST:
@@ -150,15 +146,9 @@ def _heads(graph: _Graph, reshape: Any) -> Any:
         return int(heads)
     # heads = -1: all there are; the bias of the layer before tells how wide they are together.
     before = graph.producer.get(reshape.input[0])
-    widths = (
-        [graph.length(name) for name in before.input]
-        if before is not None and before.op_type == "Add"
-        else []
-    )
+    widths = [graph.length(name) for name in before.input] if before is not None and before.op_type == "Add" else []
     whole = next((length for length in widths if length), 0)
-    return (
-        whole // int(width) if width is not None and width > 0 and whole % int(width) == 0 and whole else None
-    )
+    return whole // int(width) if width is not None and width > 0 and whole % int(width) == 0 and whole else None
 
 
 def _parts(graph: _Graph, shape: str) -> list[float | None]:
@@ -167,9 +157,7 @@ def _parts(graph: _Graph, shape: str) -> list[float | None]:
     if value is not None:
         return [float(part) for part in value.reshape(-1)]
     node = graph.producer.get(shape)
-    return (
-        [graph.scalar(name) for name in node.input] if node is not None and node.op_type == "Concat" else []
-    )
+    return [graph.scalar(name) for name in node.input] if node is not None and node.op_type == "Concat" else []
 
 
 def _behind_factors(graph: _Graph, name: str) -> tuple[str, float]:

@@ -33,11 +33,7 @@ def checksum(path: Path) -> str:
         note = path.with_name(f".{path.name}.sha256")
         key = {"size": status.st_size, "modified_ns": status.st_mtime_ns}
         noted = _read(note)
-        if (
-            noted is not None
-            and {k: noted.get(k) for k in key} == key
-            and isinstance(noted.get("sha256"), str)
-        ):
+        if noted is not None and {k: noted.get(k) for k in key} == key and isinstance(noted.get("sha256"), str):
             return str(noted["sha256"])
         with path.open("rb") as file:
             found = _sha256(file)

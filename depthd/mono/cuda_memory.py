@@ -102,9 +102,7 @@ class CudaMemory:
         try:
             enqueue()
         except BaseException:
-            with contextlib.suppress(
-                Exception
-            ):  # a capture that broke must be ended before the stream is used again
+            with contextlib.suppress(Exception):  # a capture that broke must be ended before the stream is used again
                 self.stream.end_capture()
             raise
         graph = self.stream.end_capture()

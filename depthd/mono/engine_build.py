@@ -210,9 +210,7 @@ class _Build:
         try:
             profile.set_shape(name, shape, shape, shape)
         except RuntimeError as error:
-            raise DepthdError(
-                f"{self._model.name} cannot be built at {shape}: {error}", "try another size"
-            ) from None
+            raise DepthdError(f"{self._model.name} cannot be built at {shape}: {error}", "try another size") from None
         if self._config.add_optimization_profile(profile) < 0:
             raise DepthdError(
                 f"{self._model.name} does not take {self._key.width}x{self._key.height} px",

@@ -93,9 +93,7 @@ class Engine:
         except OSError as error:
             raise DepthdError(f"cannot read {self.plan}: {error.strerror}", _REBUILD) from None
         if len(content) != self.size_bytes:
-            raise DepthdError(
-                f"{self.plan} is truncated: {len(content)} of {self.size_bytes} bytes", _REBUILD
-            )
+            raise DepthdError(f"{self.plan} is truncated: {len(content)} of {self.size_bytes} bytes", _REBUILD)
         if hashlib.sha256(content).hexdigest() != self.sha256:
             raise DepthdError(f"{self.plan} is damaged", _REBUILD)
         return content
@@ -124,8 +122,7 @@ def list_engines(folder: Path) -> list[Engine]:
 
 
 def find_engine(folder: Path, model: str, key: EngineKey) -> Engine | None:
-    """The engine for exactly this key. If there are only others of the same size, the log says what differs.
-    """
+    """The engine for exactly this key. Of others of the same size, the log says what differs."""
     engines = [engine for engine in list_engines(folder) if engine.model == model]
     for engine in engines:
         if engine.key == key:
@@ -199,9 +196,7 @@ def prune(folder: Path, why_stale: Callable[[Engine], str]) -> list[tuple[Path, 
         if reason:
             remove(engine)
             removed.append((engine.plan, reason))
-    whole = {
-        path for engine in list_engines(folder) for path in (engine.plan, engine.golden, engine.description)
-    }
+    whole = {path for engine in list_engines(folder) for path in (engine.plan, engine.golden, engine.description)}
     for path in sorted(folder.glob("*")) if folder.is_dir() else []:
         left_over = path.name.endswith((".tmp", ".engine", ".golden.npz", ".json")) and path not in whole
         if left_over and path.is_file():

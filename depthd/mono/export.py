@@ -45,9 +45,7 @@ def export_onnx(checkpoint: Path, out: Path) -> None:
     dynamic = {"pixel_values": {0: "n", 2: "h", 3: "w"}, "predicted_depth": {0: "n", 1: "h", 2: "w"}}
     try:
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # tracing warns of every Python number; the sizes below are traced
+            warnings.simplefilter("ignore")  # tracing warns of every Python number; the sizes below are traced
             torch.onnx.export(
                 _traceable(model),
                 (example,),
@@ -76,9 +74,7 @@ def _load(checkpoint: Path) -> Any:
         model = DepthAnythingForDepthEstimation.from_pretrained(checkpoint, local_files_only=True)
     except Exception as error:  # transformers raises whatever its parts raise
         reason = " ".join(str(error).split())[:160]
-        raise DepthdError(
-            f"{checkpoint} is no Depth Anything checkpoint: {reason}", "give another folder"
-        ) from None
+        raise DepthdError(f"{checkpoint} is no Depth Anything checkpoint: {reason}", "give another folder") from None
     return model.float().eval()
 
 

@@ -75,14 +75,9 @@ def load_maps(path: Path) -> list[Array]:
         raise ValueError(str(error)) from None
 
 
-def check(
-    infer: Callable[[Array], Array], inputs: list[Array], expected: list[Array], precision: str
-) -> GoldenResult:
+def check(infer: Callable[[Array], Array], inputs: list[Array], expected: list[Array], precision: str) -> GoldenResult:
     """Runs the engine on the golden inputs and compares. `infer` may reuse its output array."""
-    found = [
-        np.array(infer(one), np.float32).reshape(want.shape)
-        for one, want in zip(inputs, expected, strict=True)
-    ]
+    found = [np.array(infer(one), np.float32).reshape(want.shape) for one, want in zip(inputs, expected, strict=True)]
     return compare(found, expected, precision)
 
 

@@ -35,9 +35,7 @@ PositivePerChannel = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
 class SizeRule(Section):
     """How large a picture the network gets. Aspect is kept; both sides are multiples of `multiple_px`."""
 
-    multiple_px: PositiveInt = Field(
-        description="Both sides are multiples of this (px): patch or total stride"
-    )
+    multiple_px: PositiveInt = Field(description="Both sides are multiples of this (px): patch or total stride")
     area_px: PositiveInt | None = Field(None, description="Aim at this area (px)")
     short_side_px: PositiveInt | None = Field(None, description="Aim at this short side (px)")
     long_side_px: PositiveInt | None = Field(None, description="Aim at this long side (px)")
@@ -62,15 +60,11 @@ class ModelCard(Section):
 
     title: str = Field(description="For people")
     file: str = Field(description="File in the weights folder")
-    sha256: Sha256 | None = Field(
-        None, description="Checksum of the file; null: pinned when it is first fetched"
-    )
+    sha256: Sha256 | None = Field(None, description="Checksum of the file; null: pinned when it is first fetched")
     data_files: dict[str, Sha256 | None] = Field(
         {}, description="Files that belong beside it (ONNX external data), with their checksums"
     )
-    hub: HubFile | None = Field(
-        None, description="Where to fetch it; null: it comes with depthd or was added by hand"
-    )
+    hub: HubFile | None = Field(None, description="Where to fetch it; null: it comes with depthd or was added by hand")
     checkpoint: bool = Field(
         False, description="The hub holds a transformers checkpoint, which is exported to ONNX after fetching"
     )
@@ -86,9 +80,7 @@ class ModelCard(Section):
     output: str | None = Field(None, description="Name of the output; null: the first")
     output_kind: OutputKind = Field(description="What the numbers mean")
     size: SizeRule = Field(description="Input size")
-    mean: PerChannel = Field(
-        (0.485, 0.456, 0.406), description="Subtracted per channel, R G B, of values 0 to 1"
-    )
+    mean: PerChannel = Field((0.485, 0.456, 0.406), description="Subtracted per channel, R G B, of values 0 to 1")
     std: PositivePerChannel = Field((0.229, 0.224, 0.225), description="Divided by, per channel, R G B")
     shrink: Interpolation = Field("area", description="Interpolation to a smaller size")
     enlarge: Interpolation = Field("cubic", description="Interpolation to a larger size")
@@ -162,8 +154,7 @@ def find_model(name_or_path: str, manifest: Manifest | None = None, folder: Path
 
 
 def locate(card: ModelCard, folder: Path | None = None) -> Path | None:
-    """The card's file in the weights folder, or in the one that comes with depthd; None if it is in neither.
-    """
+    """The card's file in the weights folder, or in the one that comes with depthd; None if in neither."""
     places = (place / card.file for place in (folder or WEIGHTS_DIR, WEIGHTS_DIR))
     return next((place for place in places if place.is_file()), None)
 

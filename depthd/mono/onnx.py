@@ -147,9 +147,7 @@ class OnnxEngine:
         pixels = as_input(self._preprocessor.buffer, self.card)
         self._binding = self._session.io_binding()
         self._binding.bind_input(self._input_name, "cpu", 0, np.float32, pixels.shape, pixels.ctypes.data)
-        self._binding.bind_output(
-            self._output_name, "cpu", 0, np.float32, self._output.shape, self._output.ctypes.data
-        )
+        self._binding.bind_output(self._output_name, "cpu", 0, np.float32, self._output.shape, self._output.ctypes.data)
         self._session.run_with_iobinding(self._binding)
 
     def _note_finite(self, finite: bool) -> None:
@@ -260,9 +258,7 @@ def _input_of(session: Any, model: Model) -> tuple[str, list[Any]]:
     if len(inputs) != 1 or found.type != "tensor(float)" or not channels_fit:
         every = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs.values())
         axes = "pictures, views, 3, height, width" if model.card.views else "pictures, 3, height, width"
-        raise DepthdError(
-            f"{model.path} takes {every}", f"depthd needs one float32 input of rank {rank}: {axes}"
-        )
+        raise DepthdError(f"{model.path} takes {every}", f"depthd needs one float32 input of rank {rank}: {axes}")
     return name, list(found.shape)
 
 
@@ -270,9 +266,7 @@ def _output_of(session: Any, model: Model) -> str:
     names = [o.name for o in session.get_outputs()]
     name = model.card.output or names[0]
     if name not in names:
-        raise DepthdError(
-            f"{model.path} has no output {name!r}, only {', '.join(names)}", "correct the model's card"
-        )
+        raise DepthdError(f"{model.path} has no output {name!r}, only {', '.join(names)}", "correct the model's card")
     return name
 
 

@@ -37,8 +37,7 @@ class DeviceBinding:
         self._binding.bind_output(names[1], "cuda", 0, np.float32, output_shape, memory.address(self.output))
 
     def run(self, left_bgr: Array) -> Array:
-        """uint8 (height, width, 3) on the device -> float32 (h, w) on the device, in a buffer that is reused.
-        """
+        """uint8 (height, width, 3) on the device -> float32 (h, w) there, in a reused buffer."""
         self._memory.after_current()
         self._preprocessor.run(left_bgr, self.input, self._memory)
         # ONNX Runtime has a stream of its own and waits for it at the end of a run, but not for ours at the

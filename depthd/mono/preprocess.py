@@ -26,9 +26,7 @@ class Preprocessor:
     def __init__(self, card: ModelCard, height: int, width: int, out_height: int, out_width: int) -> None:
         self.picture_size = (height, width)
         self._out_size = (out_width, out_height)
-        self._interpolation = _INTERPOLATION[
-            card.shrink if out_height * out_width <= height * width else card.enlarge
-        ]
+        self._interpolation = _INTERPOLATION[card.shrink if out_height * out_width <= height * width else card.enlarge]
         self._resized = np.empty((out_height, out_width, 3), np.uint8)
         self._plane = np.empty((out_height, out_width), np.uint8)
         self._tables = _normalisation_tables(card)

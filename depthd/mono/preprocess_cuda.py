@@ -1,5 +1,4 @@
-"""From a camera picture on the GPU to what a network takes, there (kernel: preprocess.cuh beside this file).
-"""
+"""From a camera picture on the GPU to what a network takes, there (kernel: preprocess.cuh beside this)."""
 
 from __future__ import annotations
 

@@ -27,9 +27,7 @@ class StereoNetwork:
     two pictures and give one map.
     """
 
-    def __init__(
-        self, model: Model, camera: Camera, threads: int = 2, short_side_px: int | None = None
-    ) -> None:
+    def __init__(self, model: Model, camera: Camera, threads: int = 2, short_side_px: int | None = None) -> None:
         card = model.card
         if card.output_kind != "disparity" or card.right_input is None:
             raise DepthdError(
@@ -54,8 +52,7 @@ class StereoNetwork:
         self._depth_m = np.empty((camera.height, camera.width), np.float32)
 
     def depth_m(self, left_bgr: Array, right_bgr: Array) -> Array:
-        """uint8 (height, width, 3) twice -> float32 (height, width), metres; the next call writes it again.
-        """
+        """uint8 (height, width, 3) twice -> float32 (height, width) in m; written again by the next call."""
         found = self._run(self._eyes[0].run(left_bgr), self._eyes[1].run(right_bgr))
         size = (self._camera.width, self._camera.height)
         # The nearest value: between a near and a far surface nothing may arise that is on neither.
@@ -65,13 +62,9 @@ class StereoNetwork:
 
     def _run(self, left: Array, right: Array) -> Array:
         try:
-            (output,) = self._session.run(
-                [self._output_name], dict(zip(self._names, (left, right), strict=True))
-            )
+            (output,) = self._session.run([self._output_name], dict(zip(self._names, (left, right), strict=True)))
         except Exception as error:  # ONNX Runtime raises a class per error code, all directly below Exception
-            raise DepthdError(
-                f"{self._model.name} fails: {one_line(error)}", "choose another model"
-            ) from None
+            raise DepthdError(f"{self._model.name} fails: {one_line(error)}", "choose another model") from None
         if output.ndim < 2 or math.prod(output.shape[:-2]) != 1 or output.dtype != np.float32:
             raise DepthdError(
                 f"output {self._output_name} of {self._model.path} is {output.dtype} {tuple(output.shape)}",

@@ -33,9 +33,7 @@ class Plan:
     TensorRT demands before a graph may be captured: shape, addresses, one plain run, then capture.
     """
 
-    def __init__(
-        self, api: TensorRt, content: bytes, card: ModelCard, size: tuple[int, int], memory: DeviceMemory
-    ):
+    def __init__(self, api: TensorRt, content: bytes, card: ModelCard, size: tuple[int, int], memory: DeviceMemory):
         self._memory = memory
         self._logger = api.logger()
         self._runtime = api.module.Runtime(self._logger)
@@ -49,20 +47,14 @@ class Plan:
         self._engine = engine
         self._context = engine.create_execution_context()
         if self._context is None:
-            raise DepthdError(
-                "there is not enough GPU memory for the engine", "end other programs on the GPU"
-            )
+            raise DepthdError("there is not enough GPU memory for the engine", "end other programs on the GPU")
         input_name, output_name = self._names(api, card)
         shape = input_shape(card, *size)
         if not self._context.set_input_shape(input_name, shape):
-            raise DepthdError(
-                f"the engine does not take {shape}", "build it again with `depthd engine build`"
-            )
+            raise DepthdError(f"the engine does not take {shape}", "build it again with `depthd engine build`")
         out_shape = tuple(self._context.get_tensor_shape(output_name))
         if math.prod(out_shape[:-2]) != 1 or min(out_shape) < 1:
-            raise DepthdError(
-                f"the engine gives {out_shape}, not one map", "name the right output in the model's card"
-            )
+            raise DepthdError(f"the engine gives {out_shape}, not one map", "name the right output in the model's card")
         self.device_input = memory.empty((1, 3, *size), np.float32)
         self.device_output = memory.empty(out_shape, np.float32)
         self.host_input = memory.host((1, 3, *size), np.float32)
@@ -208,9 +200,7 @@ class TensorRtEngine:
 
     def _infer_on_device(self, plan: Plan, left_bgr: Array) -> Array:
         if self._device_preprocessor is None:
-            self._device_preprocessor = self._memory.preprocessor(
-                self.card, *self._size, *plan.device_input.shape[-2:]
-            )
+            self._device_preprocessor = self._memory.preprocessor(self.card, *self._size, *plan.device_input.shape[-2:])
         self._memory.after_current()
         self._device_preprocessor.run(left_bgr, plan.device_input, self._memory)
         plan.enqueue()

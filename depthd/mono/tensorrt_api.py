@@ -101,8 +101,6 @@ def _logger_class(module: Any) -> type:
             if level == logging.ERROR:
                 self.errors.append(message)
             # What goes wrong is raised in one line; TensorRT's own words are for who asks for them.
-            log.debug("TensorRT: %s", message) if level != logging.WARNING else log.info(
-                "TensorRT: %s", message
-            )
+            log.debug("TensorRT: %s", message) if level != logging.WARNING else log.info("TensorRT: %s", message)
 
     return Logger

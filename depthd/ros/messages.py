@@ -252,9 +252,7 @@ class MessageReader:
     def pixels(self, image: Any) -> Array:
         """The pixels of a sensor_msgs/Image, (height, width) or (height, width, 3). Raises DepthdError."""
         if image.encoding not in self.encodings or image.is_bigendian:
-            raise DepthdError(
-                f"image encoding {image.encoding!r} is not known", "record it with depthd record"
-            )
+            raise DepthdError(f"image encoding {image.encoding!r} is not known", "record it with depthd record")
         dtype, channels = self.encodings[image.encoding]
         rows = np.asarray(image.data, np.uint8).reshape(image.height, image.step)
         row_bytes = image.width * channels * np.dtype(dtype).itemsize

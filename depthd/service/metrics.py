@@ -22,9 +22,7 @@ class Metrics:
             raise DepthdError("prometheus-client is not installed", "pip install 'depthd[metrics]'") from None
         registry = prometheus.CollectorRegistry()
         self._frames = prometheus.Counter("depthd_frames", "Frames published", registry=registry)
-        self._dropped = prometheus.Gauge(
-            "depthd_dropped_frames", "Frames lost since start", registry=registry
-        )
+        self._dropped = prometheus.Gauge("depthd_dropped_frames", "Frames lost since start", registry=registry)
         self._missed = prometheus.Counter(
             "depthd_deadline_misses", "Frames that took longer than the camera's period", registry=registry
         )
@@ -34,25 +32,19 @@ class Metrics:
         self._stage = prometheus.Histogram(
             "depthd_stage_seconds", "Time per stage", ["stage"], buckets=STAGE_BUCKETS_S, registry=registry
         )
-        self._fit = prometheus.Gauge(
-            "depthd_fit", "inverse depth = scale * mono + shift", ["value"], registry=registry
-        )
+        self._fit = prometheus.Gauge("depthd_fit", "inverse depth = scale * mono + shift", ["value"], registry=registry)
         self._fit_status = prometheus.Enum(
             "depthd_fit_status",
             "Trust in the fit",
             states=[s.name.lower() for s in FitStatus],
             registry=registry,
         )
-        self._share = prometheus.Gauge(
-            "depthd_source_share", "Share of the pixels", ["source"], registry=registry
-        )
+        self._share = prometheus.Gauge("depthd_source_share", "Share of the pixels", ["source"], registry=registry)
         self._state = prometheus.Enum(
             "depthd_camera_state", "State", states=["opening", "running", "lost"], registry=registry
         )
         try:
-            self._server, self._thread = prometheus.start_http_server(
-                config.port, config.address, registry=registry
-            )
+            self._server, self._thread = prometheus.start_http_server(config.port, config.address, registry=registry)
         except OSError as error:
             raise DepthdError(
                 f"cannot serve metrics on {config.address}:{config.port}: {error.strerror}",

@@ -26,9 +26,7 @@ def reload_into(pipeline: Pipeline, old: Config, new: Config) -> Config:
     changed = changed_sections(old, new)
     live = [name for name in changed if name in LIVE]
     if "mono" in live and "mono" in old.shared_memory.planes:
-        raise DepthdError(
-            "mono has changed and its plane is published", "restart depthd: readers hold its size"
-        )
+        raise DepthdError("mono has changed and its plane is published", "restart depthd: readers hold its size")
     applied = old.model_copy(update={name: getattr(new, name) for name in live})
     if "mono" in live:
         camera = pipeline.camera.camera

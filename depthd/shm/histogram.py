@@ -1,4 +1,4 @@
-"""Latencies over any length of time in fixed memory, as HdrHistogram does it: every value to within one per cent."""
+"""Latencies over any length of time in fixed memory, as HdrHistogram does it: each to within one per cent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BUCKETS = int(math.log(_LARGEST_NS) / _LOG_GROWTH) + 2
 
 
 class LatencyHistogram:
-    """Counts values in buckets, each one per cent wider than the one before: from 1 ns to an hour in 2,900 buckets."""
+    """Counts values in buckets, each one per cent wider than the last: 1 ns to an hour in 2,900 buckets."""
 
     def __init__(self) -> None:
         self._counts = np.zeros(_BUCKETS, np.int64)

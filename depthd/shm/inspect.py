@@ -1,4 +1,4 @@
-"""Looks at objects in /dev/shm and at frames from outside: what `depthd dump --stats`, `--json` and `--clean` do.
+"""Looks at objects in /dev/shm and at frames: what `depthd dump --stats`, `--json` and `--clean` do.
 
 Needs NumPy alone.
 """
@@ -51,7 +51,7 @@ def clean(prefix: str = "") -> list[str]:
 
 
 def frame_as_dict(frame: Frame, seen_ns: int) -> dict[str, Any]:
-    """A frame's metadata for JSON: times in milliseconds, NaN as None. seen_ns: CLOCK_MONOTONIC when it was seen."""
+    """A frame's metadata for JSON, NaN as None. seen_ns: CLOCK_MONOTONIC when it was seen."""
     times, fit, camera = frame.timestamps, frame.fit, frame.camera
     return {
         "id": frame.id,
@@ -109,7 +109,7 @@ class FrameStatistics:
         self._last_ns, self._last_id, self._writer_id = seen_ns, frame.id, frame.writer_id
 
     def summary(self) -> dict[str, Any]:
-        """For JSON: frames, rate, missed, writers, and p50, p99, p99.9 and the largest of each latency in ms."""
+        """For JSON: frames, rate, missed, writers; p50, p99, p99.9 and largest of each latency in ms."""
         seconds = (self._last_ns - self._first_ns) * 1e-9
         return {
             "frames": self.frames,

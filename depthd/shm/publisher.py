@@ -154,8 +154,8 @@ class Publisher:
 
         Views of slots stay safe to touch and are nobody's any more. May be called twice.
         """
-        if self._closed:
-            return
+        if self._closed or not self._writer.is_mine():
+            return  # in a fork, the name and the memory are still the parent's
         self._closed = True
         self._writer.set_state(int(CameraState.STOPPED))
         if not self._keep_after_exit:

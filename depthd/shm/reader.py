@@ -251,6 +251,12 @@ class Reader:
         return np.frombuffer(raw, HEADER, 1)[0]
 
     @property
+    def memory(self) -> np.ndarray[Any, Any]:
+        """The whole object as read-only bytes, for GPU programs to pin. Another one after a reconnection."""
+        memory: np.ndarray[Any, Any] = self._open_native().buffer()
+        return memory
+
+    @property
     def state(self) -> CameraState:
         """What the camera is doing now."""
         return _camera_state(int(self.header["camera_state"]))

@@ -1,4 +1,6 @@
-"""Who may look: a token where the page can be reached from other machines, and no other site's scripts ever."""
+"""Who may look: a token where the page can be reached from other machines, and no other site's scripts
+ever.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ COOKIE = "depthd_token"
 SHORTEST_TOKEN = 12
 _ASK = """<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>depthd</title><body style="font:16px system-ui;margin:3rem">
-<form><p>{}<p><label>Token / トークン <input name="token" type="password" autofocus></label> <button>OK</button></form>
+<form><p>{}<p><label>Token / トークン <input name="token" type="password" autofocus></label>
+<button>OK</button></form>
 """
 
 
@@ -31,9 +34,7 @@ def is_loopback(address: str) -> bool:
 def token_for(address: str, token: str | None) -> str | None:
     """The token in force: the given one; a new one where other machines reach the page; none on loopback."""
     if token is not None and len(token) < SHORTEST_TOKEN:
-        raise UsageError(
-            f"the token is shorter than {SHORTEST_TOKEN} characters", "give a longer one, or none"
-        )
+        raise UsageError(f"the token is shorter than {SHORTEST_TOKEN} characters", "give a longer one, or none")
     if token is None and not is_loopback(address):
         return secrets.token_urlsafe(18)
     return token
@@ -62,13 +63,16 @@ class Gate:
         return self._token is not None and hmac.compare_digest(given.encode(), self._token.encode())
 
     def _remember(self, request: web.Request, token: str) -> web.Response:
-        """Moves the token out of the address, where it would be seen, into a cookie that scripts cannot read."""
+        """Moves the token out of the address, where it would be seen, into a cookie that scripts cannot
+        read.
+        """
         response = web.HTTPFound(request.path)
         response.set_cookie(COOKIE, token, httponly=True, samesite="Strict", max_age=30 * 24 * 3600)
         raise response
 
     def _refuse_strange_sites(self, request: web.Request) -> None:
-        """A page of another site must not read depth through the visitor's browser: neither by a WebSocket, which
+        """A page of another site must not read depth through the visitor's browser: neither by a WebSocket,
+        which
         browsers open across sites, nor by a name of its own that it points at this machine.
         """
         origin = request.headers.get("Origin")

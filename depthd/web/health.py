@@ -1,4 +1,6 @@
-"""What the page shows beside the frames: the writer's process, versions, configuration in force, temperature."""
+"""What the page shows beside the frames: the writer's process, versions, configuration in force,
+temperature.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ def health_of(name: str) -> dict[str, Any]:
 
 
 def configuration_of(pid: int) -> str | None:
-    """The daemon's configuration as YAML, read again from its command line; None where that is not to be seen."""
+    """The daemon's configuration as YAML, read again from its command line; None where that is not to be
+    seen.
+    """
     try:
         process = Path("/proc") / str(pid)
         words = process.joinpath("cmdline").read_bytes().decode(errors="replace").split("\0")

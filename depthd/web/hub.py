@@ -13,7 +13,9 @@ from typing import Any, Protocol
 from depthd.web.encode import PARTS, EncodedFrame
 
 IN_FLIGHT = 2
-"""Frames that a viewer may have been sent without having drawn them. One more would only make pictures older."""
+"""Frames that a viewer may have been sent without having drawn them. One more would only make pictures
+older.
+"""
 
 
 class Connection(Protocol):
@@ -34,7 +36,9 @@ class Demand:
 
 @dataclass(eq=False)
 class Viewer:
-    """One open page. It gets the newest frame when it has drawn the last but one; frames between are dropped."""
+    """One open page. It gets the newest frame when it has drawn the last but one; frames between are
+    dropped.
+    """
 
     connection: Connection
     wanted: frozenset[str] = frozenset()
@@ -116,7 +120,9 @@ class Hub:
         self._update_demand()
 
     def publish(self, frame: EncodedFrame, held: bool) -> None:
-        """Hands a frame to everybody who can take one. held: the server keeps it, so a hold can be answered."""
+        """Hands a frame to everybody who can take one. held: the server keeps it, so a hold can be
+        answered.
+        """
         for viewer in self._viewers:
             if not viewer.ready or (viewer.hold_next and not held) or not viewer.wanted:
                 continue

@@ -27,10 +27,10 @@ STATIC = Path(__file__).parent / "static"
 
 
 def _inline_script_hash() -> str:
-    """The page's import map, the one script that browsers want inline, as Content-Security-Policy names it."""
-    (script,) = re.findall(
-        r'<script type="importmap">(.*?)</script>', (STATIC / "index.html").read_text("utf-8")
-    )
+    """The page's import map, the one script that browsers want inline, as Content-Security-Policy names
+    it.
+    """
+    (script,) = re.findall(r'<script type="importmap">(.*?)</script>', (STATIC / "index.html").read_text("utf-8"))
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
@@ -83,7 +83,9 @@ class Server:
         return app
 
     async def run(self, on_listening: Callable[[str], None]) -> None:
-        """Serves for ever. on_listening gets the address to open. Raises DepthdError where it cannot listen."""
+        """Serves for ever. on_listening gets the address to open. Raises DepthdError where it cannot
+        listen.
+        """
         runner = web.AppRunner(self.application(), access_log=None)
         await runner.setup()
         try:
@@ -114,9 +116,7 @@ class Server:
             ) from None
 
     async def _watching(self, _app: web.Application):  # type: ignore[no-untyped-def]
-        self.watcher = Watcher(
-            self.options.name, self.hub, asyncio.get_running_loop(), self.options.maximum_fps
-        )
+        self.watcher = Watcher(self.options.name, self.hub, asyncio.get_running_loop(), self.options.maximum_fps)
         self.watcher.start()
         yield
         await asyncio.to_thread(self.watcher.stop)
@@ -145,7 +145,9 @@ class Server:
         return connection
 
     async def _send_held(self, viewer: Viewer, frame_id: object) -> bool:
-        """Sends the frame that a page holds once more, with what the page wants by now. False where it is gone."""
+        """Sends the frame that a page holds once more, with what the page wants by now. False where it is
+        gone.
+        """
         frame = self.watcher.held_frame(frame_id) if self.watcher and isinstance(frame_id, int) else None
         if frame is None:
             return False
@@ -183,12 +185,8 @@ class Server:
         except ValueError:
             raise web.HTTPBadRequest(text="depthd: seconds is a number\n") from None
         if not 0 < seconds <= download.LONGEST_RECORDING_S:
-            raise web.HTTPBadRequest(
-                text=f"depthd: at most {download.LONGEST_RECORDING_S:.0f} seconds are recorded\n"
-            )
-        response = web.StreamResponse(
-            headers={"Content-Disposition": 'attachment; filename="depthd-recording.zip"'}
-        )
+            raise web.HTTPBadRequest(text=f"depthd: at most {download.LONGEST_RECORDING_S:.0f} seconds are recorded\n")
+        response = web.StreamResponse(headers={"Content-Disposition": 'attachment; filename="depthd-recording.zip"'})
         response.content_type = "application/zip"
         await response.prepare(request)
         loop = asyncio.get_running_loop()

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from depthd.errors import DepthdError
-from depthd.shm.errors import NotRunning, Overwritten, Timeout
+from depthd.shm.errors import NotRunning, Overwritten, Timeout, WriterDied
 from depthd.shm.reader import open_reader
 from depthd.web.encode import EncodedFrame, encode
 from depthd.web.hub import Demand, Hub
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 WAIT_S = 0.5
 RETRY_S = 0.2
+SILENT_WAITS = 5
 KEPT_FRAMES = 8
 """Frames that pages hold, for download. 13 MB each at 1280x720."""
 
@@ -50,6 +51,7 @@ class Watcher:
     def _run(self) -> None:
         reader: Reader | None = None
         next_s = 0.0
+        timeouts = 0
         while not self._stopping.is_set():
             if not self._hub.demand(WAIT_S):
                 continue
@@ -58,12 +60,16 @@ class Watcher:
             try:
                 reader = reader or open_reader(self.name)
                 frame = reader.wait(timeout=WAIT_S)
+                timeouts = 0
                 next_s = time.monotonic() + 0.9 * self._period_s
                 self._take(frame)
             except Overwritten:
                 continue
             except DepthdError as error:
-                self._say(error)
+                # A slow camera is no news; a dead writer is.
+                timeouts += 1
+                if timeouts >= SILENT_WAITS or not isinstance(error, Timeout) or isinstance(error, WriterDied):
+                    self._say(error)
                 # An object that cannot be read may be replaced by one that can.
                 reader = reader if isinstance(error, Timeout) else None
                 self._stopping.wait(RETRY_S)

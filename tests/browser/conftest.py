@@ -15,10 +15,16 @@ import pytest
 LIMIT_S = 45.0
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # As root and without a GPU; nothing is looked up elsewhere.
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --enable-unsafe-swiftshader"
-).split()
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-unsafe-swiftshader",
+]
 
 
 class Server:
@@ -67,20 +73,18 @@ class Daemon:
 StartServer = Callable[..., Server]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed: apt-get install chromium")
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="Playwright is missing: pip install playwright"
-    )
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is missing: pip install playwright")
     with playwright.sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield opened
         opened.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     name = f"depthd-browser-{time.monotonic_ns()}"
     running = Daemon(name, tmp_path_factory.mktemp("daemon") / "log")
@@ -102,7 +106,7 @@ def start_server(daemon: Daemon) -> Iterator[StartServer]:
         server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(daemon: Daemon) -> Iterator[Server]:
     running = Server(daemon.name)
     yield running
@@ -127,7 +131,9 @@ class Page:
         return self.page.evaluate(expression)
 
     def until(self, expression: str, limit_s: float = LIMIT_S) -> Any:
-        """The first value of the expression that is true. The page's own policy forbids Playwright's waiting."""
+        """The first value of the expression that is true. The page's own policy forbids Playwright's
+        waiting.
+        """
         end = time.monotonic() + limit_s
         while time.monotonic() < end:
             value = self.look(expression)
@@ -152,9 +158,7 @@ def open_page(browser: Any) -> Iterator[OpenPage]:
     contexts = []
 
     def open_one(url: str, **options: Any) -> Page:
-        context = browser.new_context(
-            **{"viewport": {"width": 1360, "height": 860}, "locale": "en-GB", **options}
-        )
+        context = browser.new_context(**{"viewport": {"width": 1360, "height": 860}, "locale": "en-GB", **options})
         contexts.append(context)
         page = Page(context.new_page())
         page.page.goto(url)

@@ -21,7 +21,8 @@ PIXELS = """(id) => {
   const canvas = document.getElementById(id);
   const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
   let text = "";
-  for (let i = 0; i < data.length; i += 4 * 101) text += String.fromCharCode(data[i], data[i + 1], data[i + 2]);
+  for (let i = 0; i < data.length; i += 4 * 101) text += String.fromCharCode(data[i], data[i + 1], data[i +
+  2]);
   return [canvas.width, canvas.height, btoa(text)];
 }"""
 
@@ -52,9 +53,7 @@ def test_every_panel_shows_the_pixels_of_the_frame(page: Any, server: Any):
     assert np.abs(left - wanted).mean() < 4
 
     sources = np.array([SOURCE_COLOURS_BGR[s][::-1] for s in sorted(SOURCE_COLOURS_BGR)], np.uint8)
-    np.testing.assert_array_equal(
-        pixels_of(page, "grid-source"), sources[planes["source"].reshape(-1)[::101]]
-    )
+    np.testing.assert_array_equal(pixels_of(page, "grid-source"), sources[planes["source"].reshape(-1)[::101]])
 
     scale = page.look("({low: depthd.view.depthScale.low, high: depthd.view.depthScale.high,"
                       " colours: [...depthd.view.depthScale.colours]})")  # fmt: skip
@@ -102,12 +101,8 @@ def test_the_value_under_the_pointer_is_that_of_the_frame(page: Any, server: Any
         assert abs(x - x_share * width) <= 1
         assert abs(y - y_share * height) <= 1
         depth_m, sigma = float(planes["depth"][y, x]), float(planes["sigma"][y, x])
-        assert float(text(page, "value-depth").removesuffix(" m")) == pytest.approx(
-            depth_m, rel=2e-4, abs=6e-4
-        )
-        assert float(text(page, "value-sigma").split(" ")[0]) == pytest.approx(
-            100 * sigma, rel=0.01, abs=0.006
-        )
+        assert float(text(page, "value-depth").removesuffix(" m")) == pytest.approx(depth_m, rel=2e-4, abs=6e-4)
+        assert float(text(page, "value-sigma").split(" ")[0]) == pytest.approx(100 * sigma, rel=0.01, abs=0.006)
         camera = json.loads(str(planes["about"]))["camera"]
         position = [float(part) for part in text(page, "value-position").split(",")]
         wanted = [
@@ -295,7 +290,10 @@ def test_the_page_decodes_what_the_server_packs(page: Any):
     generator = np.random.default_rng(1)
     codes = np.where(generator.random(5000) < 0.5, 700, generator.integers(0, 65536, 5000)).astype(np.uint16)
     decoded = page.page.evaluate(
-        "async ([bytes, count]) => [...(await import('/static/js/codec.js')).unpack(Uint8Array.from(bytes), count)]",
+        """async ([bytes, count]) => {
+          const { unpack } = await import("/static/js/codec.js");
+          return [...unpack(Uint8Array.from(bytes), count)];
+        }""",
         [list(_codec.pack(codes)), len(codes)],
     )
     np.testing.assert_array_equal(decoded, codes)

@@ -89,9 +89,7 @@ def speckles(seed: int = 0, cell_m: float = 0.004) -> Pattern:
         u0, v0 = np.floor(u).astype(int), np.floor(v).astype(int)
         fu, fv = u - u0, v - v0
         corner = [table[(v0 + j) % 256, (u0 + i) % 256] for j in (0, 1) for i in (0, 1)]
-        return (corner[0] * (1 - fu) + corner[1] * fu) * (1 - fv) + (
-            corner[2] * (1 - fu) + corner[3] * fu
-        ) * fv
+        return (corner[0] * (1 - fu) + corner[1] * fu) * (1 - fv) + (corner[2] * (1 - fu) + corner[3] * fu) * fv
 
     return pattern
 

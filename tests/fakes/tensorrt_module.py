@@ -30,9 +30,7 @@ def make_tensorrt(version: str = "11.1.0", gpu: str = "GPU A", fault: str = "") 
     major, minor = (int(part) for part in version.split(".")[:2])
     flags = {"STRONGLY_TYPED": 1 if major == 10 else 0}
     flags |= {"EXPLICIT_BATCH": 0} if major == 10 else {"PREFER_JIT_PYTHON_PLUGINS": 1}
-    builder_flags = ["TF32", "REFIT", "STRICT_NANS"] + (
-        ["FP16", "OBEY_PRECISION_CONSTRAINTS"] if major == 10 else []
-    )
+    builder_flags = ["TF32", "REFIT", "STRICT_NANS"] + (["FP16", "OBEY_PRECISION_CONSTRAINTS"] if major == 10 else [])
     module = SimpleNamespace(
         __version__=version,
         gpu=gpu,
@@ -90,9 +88,7 @@ class Builder:
         names = {known.get(1 << bit) for bit in range(8) if _of(flags, int) >> bit & 1}
         if not names <= {"STRONGLY_TYPED", "EXPLICIT_BATCH"}:
             raise WrongUse(f"create_network with {names}")
-        return Network(
-            self.module, strong="STRONGLY_TYPED" in names or not hasattr(self.module.BuilderFlag, "FP16")
-        )
+        return Network(self.module, strong="STRONGLY_TYPED" in names or not hasattr(self.module.BuilderFlag, "FP16"))
 
     def create_builder_config(self) -> BuilderConfig:
         return BuilderConfig(self.module)
@@ -157,9 +153,7 @@ class BuilderConfig:
 
     def create_timing_cache(self, content: bytes) -> Any:
         version = self.module.__version__
-        return SimpleNamespace(
-            matches=_of(content, bytes) in (b"", version.encode()), serialize=version.encode
-        )
+        return SimpleNamespace(matches=_of(content, bytes) in (b"", version.encode()), serialize=version.encode)
 
     def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:
         self.timing_cache = cache if cache.matches else self.timing_cache
@@ -268,9 +262,7 @@ class Runtime:
         try:
             plan = pickle.loads(_of(content, bytes))
         except Exception:
-            self._logger.log(
-                Logger.ERROR, "Serialization assertion stdVersionRead == kSERIALIZATION_VERSION failed"
-            )
+            self._logger.log(Logger.ERROR, "Serialization assertion stdVersionRead == kSERIALIZATION_VERSION failed")
             return None
         if (plan["version"], plan["gpu"]) != (self._module.__version__, self._module.gpu):
             self._logger.log(Logger.ERROR, f"engine plan file is not compatible: built for {plan['gpu']}")
@@ -293,11 +285,7 @@ class Engine:
         return [*self.inputs, *self.outputs][_of(index, int)]
 
     def get_tensor_mode(self, name: str) -> Any:
-        return (
-            self.module.TensorIOMode.INPUT
-            if _of(name, str) in self.inputs
-            else self.module.TensorIOMode.OUTPUT
-        )
+        return self.module.TensorIOMode.INPUT if _of(name, str) in self.inputs else self.module.TensorIOMode.OUTPUT
 
     def get_tensor_dtype(self, name: str) -> str:
         kind = {**self.inputs, **self.outputs}[name].type

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fakes.frames import parameters_for, random_frame
 
 from depthd.config import FusionConfig
 from depthd.frame import FitStatus, FusedPlanes, Source
 from depthd.fusion.parameters import MonoKind
 from depthd.fusion.reference import ReferenceFusion
-from fakes.frames import parameters_for, random_frame
 
 pytestmark = pytest.mark.gpu
 SIZES = [(1280, 720), (640, 360), (641, 479), (333, 207), (97, 61), (37, 23), (1920, 1080)]

@@ -35,6 +35,7 @@ def test_one_reader_is_right_whenever_two_writers_die(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # sixteen million states: half a minute on an idle core
 def test_two_readers_are_right_whenever_a_writer_dies(tmp_path: Path) -> None:
     assert "errors: 0" in check(tmp_path, "-DREADERS=2", "-DFRAMES=4", "-DCRASHES=1")
 
@@ -51,9 +52,7 @@ def test_two_readers_are_right_whenever_a_writer_dies(tmp_path: Path) -> None:
         ("ANY_OTHER_ID", "its_id>last"),
     ],
 )
-def test_a_protocol_without_one_of_its_rules_is_found_wrong(
-    tmp_path: Path, left_out: str, claim: str
-) -> None:
+def test_a_protocol_without_one_of_its_rules_is_found_wrong(tmp_path: Path, left_out: str, claim: str) -> None:
     verdict = check(tmp_path, *ONE_READER, f"-D{left_out}")
     assert "errors: 1" in verdict
     assert claim in verdict.replace(" ", "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,10 +23,8 @@ def test_unpacking_gives_back_what_was_packed(codes: np.ndarray):
 
 @given(st.binary(max_size=300), st.integers(0, 500))
 def test_bytes_of_no_packing_are_refused_or_read_whole(data: bytes, count: int):
-    try:
+    with contextlib.suppress(ValueError):
         assert len(_codec.unpack(data, count)) == count
-    except ValueError:
-        pass
 
 
 @given(st.floats(0.015625, 400.0, width=32))

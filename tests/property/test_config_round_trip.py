@@ -14,9 +14,7 @@ names = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), m
 rates = st.floats(min_value=1e-6, max_value=1e6, allow_nan=False)
 cameras = st.one_of(
     st.builds(VirtualCameraConfig, fps=rates, seed=st.integers(-(10**12), 10**12), scene=names),
-    st.builds(
-        RecordingCameraConfig, path=names.map(Path), camera_file=st.none() | names.map(Path), fps=rates
-    ),
+    st.builds(RecordingCameraConfig, path=names.map(Path), camera_file=st.none() | names.map(Path), fps=rates),
 )
 
 

@@ -271,7 +271,7 @@ def contradicting_frame(factor: float):
 def test_the_safety_choice_decides_contradictions(backend, prefer, farther_is_overruled, nearer_is_overruled):
     for factor, overruled in ((1.17, farther_is_overruled), (0.87, nearer_is_overruled)):
         frame, inside = contradicting_frame(factor)
-        fusion = fusion_of(backend, frame.camera, prefer=prefer, gate_sigmas=2.0)
+        fusion = fusion_of(backend, frame.camera, prefer=prefer, gate_sigmas=2.0, gate_minimum=0.1)
         _, planes = fuse(fusion, frame.camera, frame.stereo_depth_m, frame.mono)
         share = (planes.source[inside] == Source.MONO_OVERRULED).mean()
         assert (share > 0.9) == overruled, (factor, share)

@@ -34,8 +34,7 @@ def test_aspect_is_kept_within_half_a_multiple_on_each_side(height, width, multi
     half = multiple / 2 * (1 + 1e-9)
     # One scale factor serves both sides: the intervals of factors that each side allows must meet.
     lowest = [
-        0.0 if out == multiple else (out - half) / side
-        for out, side in ((out_height, height), (out_width, width))
+        0.0 if out == multiple else (out - half) / side for out, side in ((out_height, height), (out_width, width))
     ]
     highest = [(out + half) / side for out, side in ((out_height, height), (out_width, width))]
     assert max(lowest) <= min(highest)

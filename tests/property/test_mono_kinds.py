@@ -27,9 +27,7 @@ def test_nearer_is_larger_and_affine_in_inverse_depth(kind: OutputKind, depths_m
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_unknown_stays_unknown(kind: OutputKind) -> None:
-    assert np.isnan(
-        to_relative_inverse(kind, np.array([[np.nan]], np.float32), np.empty((1, 1), np.float32))
-    ).all()
+    assert np.isnan(to_relative_inverse(kind, np.array([[np.nan]], np.float32), np.empty((1, 1), np.float32))).all()
 
 
 @pytest.mark.parametrize("kind", ["metric_depth", "relative_depth"])

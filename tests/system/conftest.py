@@ -70,9 +70,7 @@ def start_daemon(shared_memory_name: str) -> Iterator[StartDaemon]:
 
         def start(*arguments: str, **environment: str) -> RunningDaemon:
             log = folder / f"{len(started)}.log"
-            daemon = RunningDaemon(
-                shared_memory_name, log, ["--set", "camera.depth=sensor", *arguments], environment
-            )
+            daemon = RunningDaemon(shared_memory_name, log, ["--set", "camera.depth=sensor", *arguments], environment)
             started.append(daemon)
             at_end.callback(_end, daemon.process)
             return daemon

@@ -11,6 +11,7 @@ enum { READERS = 3, FRAMES = 3000, WIDTH = 16, HEIGHT = 8 };
 
 static depthd_reader shared;
 static depthd_writer writer;
+static depthd_waker waker;
 static uint32_t done, torn, accepted;
 
 static void *write_frames(void *unused) {
@@ -61,6 +62,7 @@ int main(void) {
     void *mapping = mmap(NULL, (size_t)plan.total_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (mapping == MAP_FAILED) return 2;
     depthd_writer_create(&writer, mapping, &plan, &identity);
+    if (!depthd_waker_start(&waker, &writer)) return 2;
     memset(&shared, 0, sizeof shared);
     if (depthd_check_header(writer.header, plan.total_bytes, &shared.layout) != DEPTHD_OK) return 2;
     shared.base = (const uint8_t *)mapping;
@@ -69,6 +71,7 @@ int main(void) {
     for (int i = 0; i < READERS; i++) pthread_create(&threads[i], NULL, read_frames, NULL);
     pthread_create(&threads[READERS], NULL, write_frames, NULL);
     for (int i = 0; i <= READERS; i++) pthread_join(threads[i], NULL);
+    depthd_waker_stop(&waker, &writer);
     printf("%u\n", accepted);
     return torn ? 1 : 0;
 }

@@ -30,9 +30,7 @@ def main() -> None:
                 planes = (slot.planes.depth_m, slot.planes.source, slot.planes.sigma)
                 for plane in (*planes, slot.plane("left"), slot.plane("stereo_depth")):
                     plane.view(np.uint8)[...] = value
-                slot.describe(
-                    frame, FusionResult(Fit(), (index, 0, 0, 0, 0, 0)), StageTimes(frame.captured_ns)
-                )
+                slot.describe(frame, FusionResult(Fit(), (index, 0, 0, 0, 0, 0)), StageTimes(frame.captured_ns))
             index += 1
             if float(period_s):
                 time.sleep(float(period_s))

@@ -8,10 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 import depthd
 from depthd.errors import DepthdError
+from depthd.frame import FitStatus
 from depthd.shm.layout import CameraState
 from tests.system.conftest import RunningDaemon
 
@@ -103,3 +106,31 @@ def test_a_resolution_that_it_does_not_have_ends_the_daemon_in_one_line(zed_daem
     assert zed.daemon.process.wait(60) in (1, 2)
     assert "choose one of HD1200, HD1080, SVGA" in zed.daemon.said()
     assert "Traceback" not in zed.daemon.said()
+
+
+def test_a_camera_without_calibration_gives_mono_and_no_metres(shared_memory_name: str, tmp_path: Path):
+    video = tmp_path / "side_by_side.avi"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 30, (1344, 376))
+    rows, columns = np.indices((376, 1344))
+    for k in range(3):
+        writer.write(np.stack([columns % 200, rows % 200, (rows + columns + 9 * k) % 200], -1).astype(np.uint8))
+    writer.release()
+    sets = {
+        "camera.kind": "uvc",
+        "camera.device": video,
+        "camera.loop": "true",
+        "camera.settings_dir": tmp_path,
+    }
+    arguments = [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
+    arguments += ["--set", "shared_memory.planes=[left, mono]"]
+    daemon = RunningDaemon(shared_memory_name, tmp_path / "log", arguments, {})
+    try:
+        with daemon.attach() as reader:
+            frame = next_frame(reader).copy()
+    finally:
+        daemon.process.kill()
+        daemon.process.wait()
+    assert np.isnan(frame.depth).all()
+    assert frame.fit.status == FitStatus.UNFIT
+    assert np.isfinite(frame.mono).all()
+    assert "no calibration: depth is relative, not in metres" in daemon.said()

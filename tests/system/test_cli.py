@@ -35,14 +35,10 @@ def mono_map(stereo_pair: Path, tmp_path: Path) -> Path:
 
 
 def fuse(command: Command, pair: Path, out: Path, *more: object) -> subprocess.CompletedProcess[str]:
-    return command(
-        "fuse", pair / "left.png", pair / "right.png", "--camera", pair / "camera.json", "-o", out, *more
-    )
+    return command("fuse", pair / "left.png", pair / "right.png", "--camera", pair / "camera.json", "-o", out, *more)
 
 
-def test_fuse_writes_every_result_and_says_how_well_it_fits(
-    depthd_command: Command, stereo_pair: Path, tmp_path: Path
-):
+def test_fuse_writes_every_result_and_says_how_well_it_fits(depthd_command: Command, stereo_pair: Path, tmp_path: Path):
     result = fuse(depthd_command, stereo_pair, tmp_path / "out")
     assert result.returncode == 0, result.stderr
     assert "Pearson r" in result.stdout
@@ -216,9 +212,7 @@ def test_dump_says_when_nobody_publishes(depthd_command: Command, shared_memory_
     assert "start depthd" in result.stderr
 
 
-def test_dump_prints_and_saves_frames(
-    depthd_command: Command, start_daemon: Callable[..., Any], tmp_path: Path
-):
+def test_dump_prints_and_saves_frames(depthd_command: Command, start_daemon: Callable[..., Any], tmp_path: Path):
     daemon = start_daemon()
     daemon.attach().close()
     result = depthd_command("dump", "--name", daemon.name, "--frames", "2", "--save", tmp_path / "frames")

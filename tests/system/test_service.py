@@ -1,4 +1,4 @@
-"""Boots a real systemd over a throw-away view of this machine, installs the service there, and tests it inside.
+"""Boots a real systemd over a throw-away view of this machine, installs the service, and tests it inside.
 
 What is tested stands in tests/system/guest/test_installed_service.py; each test there is one here.
 """
@@ -46,7 +46,8 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is missing: apt-get install {package}")
     results = tmp_path_factory.mktemp("guest")
-    environment = [f"{name}={os.environ[name]}" for name in ("DEPTHD_SOAK", "DEPTHD_STRICT") if name in os.environ]
+    passed_on = ("DEPTHD_SOAK", "DEPTHD_STRICT")
+    environment = [f"{name}={os.environ[name]}" for name in passed_on if name in os.environ]
     inside = ["/usr/bin/env", *environment, GUEST / "run", sys.executable, ROOT, results]
     booted = subprocess.run(
         [BOOT, "-t", str(LIMIT_S), "-b", f"{results}:{results}", *inside],

@@ -139,9 +139,7 @@ def test_the_reader_is_clean_under_address_and_undefined_behaviour_sanitizers(
 def test_writer_and_readers_in_one_process_are_clean_under_thread_sanitizer(compile_program: Compile) -> None:
     sources = (HERE / "shm_threads.c", ROOT / "kernels" / "shm.c")
     program = compile_program(C, sources, "-fsanitize=thread")
-    done = subprocess.run(
-        [program], capture_output=True, text=True, env={**os.environ, "TSAN_OPTIONS": "exitcode=9"}
-    )
+    done = subprocess.run([program], capture_output=True, text=True, env={**os.environ, "TSAN_OPTIONS": "exitcode=9"})
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 0
 

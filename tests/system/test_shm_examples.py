@@ -23,9 +23,7 @@ from depthd.shm.publisher import Publisher
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 CAMERA = Camera(40, 30, 40.0, 40.0, 20.0, 15.0, 0.12)
-needs_compiler = pytest.mark.skipif(
-    shutil.which("gcc") is None, reason="needs gcc (apt install build-essential)"
-)
+needs_compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc (apt install build-essential)")
 
 
 @pytest.fixture
@@ -88,9 +86,7 @@ def test_the_c_example_finds_the_nearest_obstacle_in_its_box(name: str, tmp_path
 @pytest.mark.skipif(shutil.which("pkg-config") is None, reason="needs pkg-config")
 def test_the_cpp_example_writes_the_cloud_and_pkg_config_finds_the_header(name: str, tmp_path: Path) -> None:
     environment = {**os.environ, "PKG_CONFIG_PATH": str(paths.PKG_CONFIG_DIR)}
-    found = subprocess.run(
-        ["pkg-config", "--cflags", "depthd >= 1.0"], env=environment, capture_output=True, text=True
-    )
+    found = subprocess.run(["pkg-config", "--cflags", "depthd >= 1.0"], env=environment, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
     program, cloud = tmp_path / "point_cloud", tmp_path / "cloud.ply"
     options = ("-std=c++17", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Werror")

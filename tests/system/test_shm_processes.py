@@ -126,9 +126,7 @@ def test_readers_accept_no_torn_frame_while_writers_are_killed(name: str, start_
     assert seen["accepted"] == 3000
 
 
-def test_a_reader_follows_a_writer_that_comes_back_with_another_size(
-    name: str, start_writer: StartWriter
-) -> None:
+def test_a_reader_follows_a_writer_that_comes_back_with_another_size(name: str, start_writer: StartWriter) -> None:
     writer = start_writer(width=64, height=48)
     with depthd.open(name) as reader:
         old = reader.wait(timeout=10.0)
@@ -142,12 +140,10 @@ def test_a_reader_follows_a_writer_that_comes_back_with_another_size(
         assert int(old.source[-1, -1]) >= 0  # what was mapped stays readable
 
 
-def test_a_reader_follows_a_writer_that_stopped_and_started_again(
-    name: str, start_writer: StartWriter
-) -> None:
+def test_a_reader_follows_a_writer_that_stopped_and_started_again(name: str, start_writer: StartWriter) -> None:
     writer = start_writer(frames=1)
     with depthd.open(name) as reader:
-        reader.latest()
+        reader.wait(timeout=10.0)
         writer.communicate("", timeout=10)
         assert not Path("/dev/shm", name).exists()
         with pytest.raises(NotRunning):
@@ -213,6 +209,54 @@ time.sleep(60)
         parent.stdout.close()
 
 
+def test_a_forked_child_that_ends_leaves_its_parents_frames_alone(name: str, small_camera: Camera) -> None:
+    with Publisher(SharedMemoryConfig(), name, small_camera, "parent") as publisher:
+        code = f"""
+import os
+from depthd.config import SharedMemoryConfig
+from depthd.frame import Camera
+from depthd.shm.publisher import Publisher
+camera = Camera(64, 48, 50.0, 50.0, 32.0, 24.0, 0.1)
+publisher = Publisher(SharedMemoryConfig(), {name + "-fork"!r}, camera, "parent")
+if os.fork() == 0:
+    try:
+        publisher.set_state(3)
+    except RuntimeError as error:
+        print(error, flush=True)
+    publisher.close()
+    raise SystemExit(0)
+print(os.waitstatus_to_exitcode(os.wait()[1]), os.path.exists("/dev/shm/{name}-fork"), flush=True)
+publisher.close()
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+        publish(publisher, small_camera, 0)
+    said = "a publisher belongs to the process that made it, not to its fork"
+    assert done.stdout.splitlines() == [said, "0 True"], done.stderr
+    assert not Path(f"/dev/shm/{name}-fork").exists()
+
+
+def test_every_one_of_many_waiting_readers_is_woken(name: str, small_camera: Camera) -> None:
+    """More than the publishing thread wakes itself."""
+    readers = 12
+    ready, seen = threading.Barrier(readers + 1), []
+
+    def wait_for_a_frame() -> None:
+        with depthd.open(name) as reader:
+            ready.wait()
+            seen.append(reader.wait(timeout=20.0).camera_index)
+
+    with Publisher(SharedMemoryConfig(), name, small_camera, "test") as publisher:
+        threads = [threading.Thread(target=wait_for_a_frame) for _ in range(readers)]
+        for thread in threads:
+            thread.start()
+        ready.wait()
+        time.sleep(0.2)  # until they sleep
+        publish(publisher, small_camera, 7)
+        for thread in threads:
+            thread.join()
+    assert seen == [7] * readers
+
+
 def test_of_writers_that_start_together_exactly_one_gets_the_name(name: str) -> None:
     command = [sys.executable, HERE / "shm_writer_process.py", name, "64", "48", "4", "1", "0"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -252,10 +296,8 @@ def test_a_waiting_reader_sleeps_until_it_is_woken(name: str, small_camera: Came
 
 def test_control_c_ends_a_wait(name: str, start_writer: StartWriter) -> None:
     start_writer(frames=1)
-    code = f"import depthd\nr = depthd.open({name!r})\nr.latest()\nprint('waiting', flush=True)\nr.wait()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    code = f"import depthd\nr = depthd.open({name!r})\nr.wait()\nprint('waiting', flush=True)\nr.wait()"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     process.stdout.readline()
     time.sleep(0.2)

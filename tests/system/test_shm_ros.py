@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -84,9 +87,7 @@ def test_a_recording_is_decoded_by_another_library(recording: Path) -> None:
 
     with open(recording, "rb") as stream:
         found: dict[str, list] = {}
-        for _, channel, _, message in make_reader(
-            stream, decoder_factories=[factory]
-        ).iter_decoded_messages():
+        for _, channel, _, message in make_reader(stream, decoder_factories=[factory]).iter_decoded_messages():
             found.setdefault(channel.topic, []).append(message)
     assert {len(messages) for messages in found.values()} == {3}
     depth = found["/front/depth/image"][0]
@@ -146,6 +147,29 @@ def test_a_file_that_is_no_recording_is_refused(tmp_path: Path, content: bytes) 
         open_camera(RecordingCameraConfig(path=tmp_path / "absent.mcap"))
 
 
+def test_control_c_ends_a_recording_with_a_complete_file(publisher: Publisher, name: str, tmp_path: Path) -> None:
+    path = tmp_path / "interrupted.mcap"
+    code = f"""
+import depthd
+from pathlib import Path
+from depthd.export.mcap import McapRecorder, record
+with depthd.open({name!r}) as reader, McapRecorder(Path({str(path)!r}), "front") as recorder:
+    print("recording", flush=True)
+    record(reader, recorder)
+print(recorder.frames)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    for index in range(20):
+        publish(publisher, index)
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    recorded = int(process.communicate(timeout=20)[0])
+    assert recorded > 0
+    play_frames(path, recorded)
+
+
 def play_frames(recording: Path, count: int) -> None:
     camera = open_camera(RecordingCameraConfig(path=recording, loop=False, real_time=False))
     for _ in range(count):
@@ -172,9 +196,7 @@ def test_depth_as_png_is_lossless_to_the_millimetre(publisher: Publisher, name: 
     assert (picture[DEPTH > 65.6] == 0).all()
 
 
-def test_frames_cross_zenoh_under_the_keys_of_rmw_zenoh(
-    publisher: Publisher, name: str, tmp_path: Path
-) -> None:
+def test_frames_cross_zenoh_under_the_keys_of_rmw_zenoh(publisher: Publisher, name: str, tmp_path: Path) -> None:
     zenoh = pytest.importorskip("zenoh", reason="needs zenoh (pip install depthd[bridge])")
     from depthd.bridge.zenoh import BridgeOptions, ZenohBridge, run
     from depthd.ros.messages import IMAGE, MessageReader

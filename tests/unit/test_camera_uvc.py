@@ -78,8 +78,7 @@ def test_coefficients_of_the_calibration_tool_replace_those_of_the_mode(tmp_path
     path = write_zed_conf(tmp_path / "SN1.conf", LENSES, "new")
     text = path.read_text()
     rational = "".join(
-        f"{k}={v}\n"
-        for k, v in zip(["k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6"], range(1, 9), strict=True)
+        f"{k}={v}\n" for k, v in zip(["k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6"], range(1, 9), strict=True)
     )
     path.write_text(f"{text}[LEFT_DISTO]\n{rational}[RIGHT_DISTO]\n{rational}")
     read = read_zed(path, 672, 376)
@@ -163,9 +162,7 @@ def test_a_wall_before_an_uncorrected_camera_is_measured_in_metres(tmp_path, gen
     source.close()
     rows, columns = np.indices(depth.shape)
     camera = source.camera
-    rays = np.stack(
-        [(columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy, np.ones(depth.shape)], -1
-    )
+    rays = np.stack([(columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy, np.ones(depth.shape)], -1)
     turned = left_turn(LENSES) @ normal
     expected = 0.8 / (rays @ turned)
     inner = np.isfinite(depth)
@@ -274,9 +271,7 @@ def test_bad_devices_are_named(tmp_path):
     text.write_text("not a video")
     with pytest.raises(UsageError, match="is not a video that OpenCV can read"):
         open_camera(uvc(text))
-    with pytest.raises(
-        UsageError, match=r"does not deliver HD2K at 60 frames/s; set camera.fps to one of 15"
-    ):
+    with pytest.raises(UsageError, match=r"does not deliver HD2K at 60 frames/s; set camera.fps to one of 15"):
         open_camera(uvc("/dev/video97", resolution="HD2K", fps=60))
     with pytest.raises(UsageError, match=r"only one of camera.width and camera.height"):
         open_camera(uvc("/dev/video97", width=640))
@@ -328,9 +323,7 @@ def grab_for_ever(source) -> None:
         source.grab()
 
 
-@pytest.mark.parametrize(
-    ("fault", "words"), [("pull", "stopped delivering"), ("hang", "gave no frame for 0.2 s")]
-)
+@pytest.mark.parametrize(("fault", "words"), [("pull", "stopped delivering"), ("hang", "gave no frame for 0.2 s")])
 def test_a_device_that_goes_silent_is_lost_and_comes_back(device, fault, words):
     source = open_camera(live())
     source.grab()

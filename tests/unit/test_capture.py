@@ -210,9 +210,7 @@ def test_ctrl_c_ends_in_whole_files(tmp_path):
 
     command = [sys.executable, "-m", "depthd", "capture", "-o", str(tmp_path), "--save", "--record", "mp4"]
     command += ["--set", "camera.scene=one_plane", "--set", "camera.fps=30"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "NO_COLOR": "1"}
-    )
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "NO_COLOR": "1"})
     deadline = time.monotonic() + 60
     while not (tmp_path / "left_000003.png").exists() and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -38,9 +38,7 @@ def test_an_empty_file_and_an_empty_section_mean_defaults(tmp_path: Path) -> Non
 
 def test_the_file_of_every_knob_is_what_the_code_prints() -> None:
     printed = config.default_yaml()
-    assert (CONFIG_DIR / "depthd.yaml").read_text() == printed, (
-        "run: python -m depthd.config > config/depthd.yaml"
-    )
+    assert (CONFIG_DIR / "depthd.yaml").read_text() == printed, "run: python -m depthd.config > config/depthd.yaml"
 
 
 def test_the_file_of_every_knob_reads_as_the_defaults() -> None:
@@ -80,9 +78,7 @@ def test_a_wrong_value_is_named_with_its_path_and_line(tmp_path: Path) -> None:
 
 
 def test_several_errors_are_listed_one_a_line(tmp_path: Path) -> None:
-    path = written(
-        tmp_path, "mono:\n  threads: -1\nshared_memory:\n  slots: 2\n  planes: [left, wright]\nnam: x\n"
-    )
+    path = written(tmp_path, "mono:\n  threads: -1\nshared_memory:\n  slots: 2\n  planes: [left, wright]\nnam: x\n")
     lines = refusal(path).splitlines()
     assert lines[0] == "4 keys are wrong:"
     found = sorted(line.strip().split(":")[0] for line in lines[1:])

@@ -27,9 +27,7 @@ def finding(system: System, name: str, config: Config | None = None) -> Finding:
 def test_a_machine_without_camera_and_gpu_is_fine(tmp_path: Path):
     findings = examine(Config(), machine(tmp_path))
     assert [found for found in findings if found.verdict == Verdict.FAIL] == []
-    assert {"GPU", "camera", "ZED SDK"} <= {
-        found.name for found in findings if found.verdict == Verdict.ABSENT
-    }
+    assert {"GPU", "camera", "ZED SDK"} <= {found.name for found in findings if found.verdict == Verdict.ABSENT}
 
 
 def test_every_failure_and_warning_says_how_to_mend_it(tmp_path: Path):

@@ -163,9 +163,7 @@ def test_more_stays_in_float32_until_the_golden_check_is_passed(tiny, tmp_path: 
     assert api.module.builds == 2
 
 
-@pytest.mark.parametrize(
-    ("fault", "said"), [("nan", "not finite"), ("off", "off by 0.05"), ("constant", "off by")]
-)
+@pytest.mark.parametrize(("fault", "said"), [("nan", "not finite"), ("off", "off by 0.05"), ("constant", "off by")])
 def test_a_wrong_engine_is_never_put_in_place(tiny, tmp_path: Path, fault: str, said: str) -> None:
     api = stand_in(fault=fault)
     with pytest.raises(DepthdError, match=said):

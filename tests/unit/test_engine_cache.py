@@ -21,12 +21,8 @@ KEY = EngineKey(
 MAPS = [np.eye(3, dtype=np.float32)]
 
 
-def placed(
-    folder: Path, key: EngineKey = KEY, plan: bytes = b"plan", model: str = "small"
-) -> engine_cache.Engine:
-    return place(
-        folder, model, key, plan, lambda path: save_maps(path, MAPS), half_level=1, worst_error=0.001
-    )
+def placed(folder: Path, key: EngineKey = KEY, plan: bytes = b"plan", model: str = "small") -> engine_cache.Engine:
+    return place(folder, model, key, plan, lambda path: save_maps(path, MAPS), half_level=1, worst_error=0.001)
 
 
 def names(folder: Path) -> list[str]:

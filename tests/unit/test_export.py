@@ -99,9 +99,7 @@ def test_the_sources_have_different_colours():
     assert len(set(SOURCE_COLOURS_BGR.values())) == len(Source)
     every_source = np.array([list(Source)], np.uint8)
     picture = source_picture(every_source)
-    assert [tuple(int(value) for value in colour) for colour in picture[0]] == list(
-        SOURCE_COLOURS_BGR.values()
-    )
+    assert [tuple(int(value) for value in colour) for colour in picture[0]] == list(SOURCE_COLOURS_BGR.values())
 
 
 @pytest.mark.parametrize("size", [(376, 672), (1080, 1920), (60, 80)])

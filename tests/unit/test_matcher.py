@@ -35,9 +35,7 @@ def views(*solids: Solid, camera: Camera = VGA) -> tuple[Renderer, np.ndarray, n
 
 def noise_pair(camera: Camera, disparity: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """A flat scene at a whole disparity: the right picture is the left one, moved."""
-    wide = np.random.default_rng(seed).integers(
-        0, 255, (camera.height, camera.width + disparity, 3), np.uint8
-    )
+    wide = np.random.default_rng(seed).integers(0, 255, (camera.height, camera.width + disparity, 3), np.uint8)
     wide = cv2.GaussianBlur(wide, (3, 3), 0)
     return wide[:, : camera.width].copy(), wide[:, disparity:].copy()
 
@@ -99,9 +97,7 @@ def test_a_far_surface_is_too_far_and_not_metres():
 def test_depth_counts_the_offset_of_the_principal_points(disparity, doffs, seed):
     camera = Camera(160, 40, 150.0, 150.0, 80.0, 20.0, 0.2, doffs)
     left, right = noise_pair(camera, disparity, seed)
-    depth = StereoMatcher(camera, MatcherConfig(maximum_disparity_px=64, speckle_size_px=0)).depth_m(
-        left, right
-    )
+    depth = StereoMatcher(camera, MatcherConfig(maximum_disparity_px=64, speckle_size_px=0)).depth_m(left, right)
     inner = depth[5:-5, disparity + 8 : -8]
     expected = camera.disparity_per_inverse_depth / (disparity + doffs)
     assert np.median(inner[np.isfinite(inner)]) == pytest.approx(expected, rel=0.02)
@@ -137,6 +133,15 @@ def test_a_covered_lens_gives_no_depth():
     assert np.isnan(depth).all(), "neither metres, nor a claim that all is far"
 
 
+def test_loops_compile_where_there_is_no_place_to_keep_the_code():
+    from depthd.cameras.compiled import compiled
+
+    # Code without a file has no folder beside it either.
+    namespace: dict = {}
+    exec("def twice(x):\n    return 2 * x", namespace)
+    assert compiled(namespace["twice"])(21) == 42
+
+
 def test_the_default_range_reaches_the_minimum_depth():
     for camera in ZED_2I.values():
         maximum = default_maximum_disparity(camera)
@@ -149,9 +154,7 @@ def test_a_range_wider_than_the_picture_is_an_error_that_says_so():
         StereoMatcher(VGA, MatcherConfig(maximum_disparity_px=700))
 
 
-@pytest.mark.skipif(
-    not MOTORCYCLE.is_dir(), reason="Middlebury Motorcycle is not at ../shared/data/motorcycle"
-)
+@pytest.mark.skipif(not MOTORCYCLE.is_dir(), reason="Middlebury Motorcycle is not at ../shared/data/motorcycle")
 def test_motorcycle_is_matched_as_well_as_measured_before():
     left, right = (cv2.imread(str(MOTORCYCLE / f"motorcycle_{side}.png")) for side in ("left", "right"))
     truth = np.load(MOTORCYCLE / "motorcycle_disp.npz")["arr_0"]

@@ -9,14 +9,11 @@ from depthd.errors import DepthdError
 from depthd.mono.export import export_onnx
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'depthd[export]'")
-transformers = pytest.importorskip(
-    "transformers", reason="transformers is not installed: pip install 'depthd[export]'"
-)
+transformers = pytest.importorskip("transformers", reason="transformers is not installed: pip install 'depthd[export]'")
 
 
 def small_model(kind: str):
-    """Depth Anything's architecture, randomly initialised and small; its output varies by more than its mean.
-    """
+    """Depth Anything's architecture, randomly initialised and small, with an output that varies."""
     backbone = transformers.Dinov2Config(
         hidden_size=32, num_hidden_layers=4, num_attention_heads=2, image_size=70, patch_size=14,
         out_indices=[1, 2, 3, 4], reshape_hidden_states=False, apply_layernorm=True,

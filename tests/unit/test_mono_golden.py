@@ -71,23 +71,18 @@ def test_maps_are_stored_exactly(tmp_path: Path) -> None:
 
 
 def in_real_half(path: Path, inputs: list[np.ndarray]) -> list[np.ndarray]:
-    """ONNX's reference evaluator rounds every float16 result; ONNX Runtime computes them in float32 on a CPU.
-    """
+    """ONNX's reference evaluator rounds every float16 result; ONNX Runtime on a CPU does not."""
     evaluator = ReferenceEvaluator(str(path))
     with np.errstate(all="ignore"):
         return [evaluator.run(None, {"pixel_values": one})[0] for one in inputs]
 
 
 @pytest.mark.parametrize("level", half.LEVELS)
-def test_half_precision_of_a_transformer_is_right_at_every_level(
-    tiny: Model, tmp_path: Path, level: int
-) -> None:
+def test_half_precision_of_a_transformer_is_right_at_every_level(tiny: Model, tmp_path: Path, level: int) -> None:
     half.to_half(tiny.path, tmp_path / "half.onnx", level)
     onnx.checker.check_model(onnx.load(tmp_path / "half.onnx"))
     inputs = golden.golden_inputs(tiny, 28, 42)
-    result = golden.compare(
-        in_real_half(tmp_path / "half.onnx", inputs), golden.reference_maps(tiny, 28, 42), "fp16"
-    )
+    result = golden.compare(in_real_half(tmp_path / "half.onnx", inputs), golden.reference_maps(tiny, 28, 42), "fp16")
     assert result.failure == ""
     assert result.worst_error > 1e-6, "nothing was in half precision"
 
@@ -105,9 +100,7 @@ def test_what_must_stay_in_float32_does(tiny: Model, tmp_path: Path) -> None:
         assert by_kind[kind] == {onnx.TensorProto.FLOAT16}, kind
 
 
-def test_sums_that_overflow_in_half_precision_are_right_at_the_second_level(
-    tiny: Model, tmp_path: Path
-) -> None:
+def test_sums_that_overflow_in_half_precision_are_right_at_the_second_level(tiny: Model, tmp_path: Path) -> None:
     """A residual stream of 1e5, as attention sinks make them, is beyond float16's 65504."""
     model = onnx.load(tiny.path)
     largest = next(w for w in model.graph.initializer if w.dims == [1, 1, vit_dpt.TINY.hidden])
@@ -121,9 +114,7 @@ def test_sums_that_overflow_in_half_precision_are_right_at_the_second_level(
     failures = []
     for level in (0, 1):
         half.to_half(large.path, tmp_path / "half.onnx", level)
-        failures.append(
-            golden.compare(in_real_half(tmp_path / "half.onnx", inputs), expected, "fp16").failure
-        )
+        failures.append(golden.compare(in_real_half(tmp_path / "half.onnx", inputs), expected, "fp16").failure)
     assert failures[0] != ""
     assert failures[1] == ""
 

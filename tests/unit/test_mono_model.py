@@ -48,9 +48,7 @@ def test_a_path_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_a_model_whose_file_is_absent_says_how_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(
-        DepthdError, match=r"the file n\.onnx of model n is not here; a file given by its path"
-    ):
+    with pytest.raises(DepthdError, match=r"the file n\.onnx of model n is not here; a file given by its path"):
         find_model("n", Manifest(models={"n": default_card("n.onnx")}), tmp_path)
     with pytest.raises(DepthdError, match="is not here; depthd weights pull depth-anything-v2-small"):
         find_model("depth-anything-v2-small", folder=tmp_path)

@@ -27,10 +27,7 @@ def graph(
             nodes,
             "g",
             [helper.make_tensor_value_info(name, element, shape) for name, shape in inputs.items()],
-            [
-                helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-                for name, shape in outputs.items()
-            ],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
             [constant],
         ),
         opset_imports=[helper.make_opsetid("", 17)],

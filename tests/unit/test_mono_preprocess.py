@@ -54,9 +54,7 @@ def test_a_view_with_strides_is_taken() -> None:
     np.testing.assert_array_equal(Preprocessor(CARD, 60, 80, 28, 42).run(left), expected)
 
 
-@pytest.mark.parametrize(
-    "wrong", [picture(61, 80), picture(60, 80)[..., :2], picture(60, 80).astype(np.float32)]
-)
+@pytest.mark.parametrize("wrong", [picture(61, 80), picture(60, 80)[..., :2], picture(60, 80).astype(np.float32)])
 def test_another_shape_or_type_is_refused_by_name(wrong: np.ndarray) -> None:
     with pytest.raises(ValueError, match="left_bgr is"):
         Preprocessor(CARD, 60, 80, 28, 42).run(wrong)

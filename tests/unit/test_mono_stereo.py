@@ -125,9 +125,7 @@ def test_the_configured_matcher_is_opened(network: Model, room, monkeypatch) -> 
 
 
 def test_a_mono_network_is_no_matcher(room) -> None:
-    with pytest.raises(
-        DepthdError, match="depthd-small is no stereo network: its output is relative_inverse"
-    ):
+    with pytest.raises(DepthdError, match="depthd-small is no stereo network: its output is relative_inverse"):
         StereoNetwork(find_model("depthd-small"), room[0])
 
 

@@ -41,9 +41,7 @@ def engines(tiny, tmp_path_factory) -> Path:
     return folder
 
 
-def engine_of(
-    tiny: Model, folder: Path, memory=None, device=GPU, fault: str = "", **options
-) -> TensorRtEngine:
+def engine_of(tiny: Model, folder: Path, memory=None, device=GPU, fault: str = "", **options) -> TensorRtEngine:
     api = TensorRt(make_tensorrt(fault=fault, gpu=device.name), "tensorrt")
     memory = memory or QueuedMemory()
     return TensorRtEngine(api, tiny, folder, device, memory, "fp32", SHORT_SIDE_PX, **options)
@@ -113,9 +111,7 @@ def test_stored_golden_maps_that_are_damaged_are_one_line(tiny, engines, tmp_pat
 
 def test_a_plan_that_tensorrt_does_not_take_is_one_line(tiny) -> None:
     api = TensorRt(make_tensorrt(), "tensorrt")
-    with pytest.raises(
-        DepthdError, match=r"TensorRT 11\.1\.0 does not take the engine: Serialization assertion"
-    ):
+    with pytest.raises(DepthdError, match=r"TensorRT 11\.1\.0 does not take the engine: Serialization assertion"):
         Plan(api, b"no plan", tiny.card, (70, 126), QueuedMemory())
 
 
@@ -139,9 +135,7 @@ def test_auto_prefers_tensorrt(tiny, engines) -> None:
     def never(config):
         raise AssertionError("the portable engine was opened")
 
-    engine = fallback.FirstThatWorks(
-        MonoConfig(model=str(tiny.path)), (lambda c: engine_of(tiny, engines), never)
-    )
+    engine = fallback.FirstThatWorks(MonoConfig(model=str(tiny.path)), (lambda c: engine_of(tiny, engines), never))
     engine.prepare(100, 180)
     assert engine.infer(picture(0)).shape == (70, 126)
 

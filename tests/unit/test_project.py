@@ -14,9 +14,7 @@ READMES = (ROOT / "README.md", ROOT / "README.ja.md")
 
 
 def run_tool(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    return subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def test_the_code_is_formatted():
@@ -37,9 +35,7 @@ def test_the_types_fit():
 def commands_in(readme: Path) -> list[str]:
     """The lines of the README's shell blocks that call depthd, without comments."""
     blocks = re.findall(r"```(?:bash|sh|console)\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
-    lines = [
-        line.split(" #")[0].strip().removeprefix("$ ") for block in blocks for line in block.splitlines()
-    ]
+    lines = [line.split(" #")[0].strip().removeprefix("$ ") for block in blocks for line in block.splitlines()]
     return [line for line in lines if line]
 
 

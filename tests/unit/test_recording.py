@@ -30,9 +30,7 @@ def picture(level: int, size: tuple[int, int] = SIZE) -> np.ndarray:
 
 def write_camera(folder: Path, **changes: object) -> Path:
     path = folder / "camera.json"
-    path.write_text(
-        json.dumps({key: value for key, value in {**GOOD, **changes}.items() if value != "absent"})
-    )
+    path.write_text(json.dumps({key: value for key, value in {**GOOD, **changes}.items() if value != "absent"}))
     return path
 
 

@@ -123,9 +123,7 @@ def test_a_newer_major_version_and_the_other_byte_order_are_refused(golden: byte
         ("total_bytes", 2**62),
     ],
 )
-def test_a_header_that_contradicts_itself_is_refused(
-    golden: bytes, place: Place, field: str, value: int
-) -> None:
+def test_a_header_that_contradicts_itself_is_refused(golden: bytes, place: Place, field: str, value: int) -> None:
     data = bytearray(golden)
     np.frombuffer(data, HEADER, 1)[field] = value
     with pytest.raises(DamagedObject, match="contradicts itself"):

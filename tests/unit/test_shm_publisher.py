@@ -124,6 +124,16 @@ def test_mono_has_a_size_of_its_own(name: str) -> None:
         assert mono.shape == (14, 28)
 
 
+def test_a_readers_memory_is_the_whole_object_and_its_views_lie_in_it(name: str) -> None:
+    with start(name) as publisher, depthd.open(name) as reader:
+        publish(publisher, 0)
+        memory = reader.memory
+        assert memory.nbytes == os.stat(f"/dev/shm/{name}").st_size
+        assert bytes(memory[:8]) == b"DEPTHDSM"
+        assert not memory.flags.writeable
+        assert np.shares_memory(memory, reader.wait(timeout=5.0).depth)
+
+
 def test_views_are_read_only_and_writing_slots_makes_no_new_arrays(name: str) -> None:
     with start(name) as publisher, depthd.open(name) as reader:
         seen = set()
@@ -360,6 +370,4 @@ def test_structures_fill_whole_cache_lines_and_pixels_start_on_pages(name: str) 
     with start(name), depthd.open(name) as reader:
         header, page = reader.header, os.sysconf("SC_PAGESIZE")
         offsets = [int(plane["offset"]) for plane in header["planes"][: int(header["plane_count"])]]
-        assert all(
-            value % page == 0 for value in (*offsets, int(header["data_offset"]), int(header["slot_bytes"]))
-        )
+        assert all(value % page == 0 for value in (*offsets, int(header["data_offset"]), int(header["slot_bytes"])))

@@ -19,12 +19,8 @@ STATIC = Path(access.__file__).parent / "static"
 
 def words() -> dict[str, set[str]]:
     text = (STATIC / "js" / "i18n.js").read_text(encoding="utf-8")
-    blocks = dict(
-        zip(("en", "ja"), re.findall(r"^  (?:en|ja): \{(.*?)^  \},", text, re.M | re.S), strict=True)
-    )
-    return {
-        language: set(re.findall(r'(?:^|, )\s*(\w+): "', block, re.M)) for language, block in blocks.items()
-    }
+    blocks = dict(zip(("en", "ja"), re.findall(r"^  (?:en|ja): \{(.*?)^  \},", text, re.M | re.S), strict=True))
+    return {language: set(re.findall(r'(?:^|, )\s*(\w+): "', block, re.M)) for language, block in blocks.items()}
 
 
 def test_every_word_stands_in_both_languages():
@@ -56,9 +52,7 @@ class Nobody:
 
 
 def frame(number: int) -> EncodedFrame:
-    return EncodedFrame(
-        {"id": number}, {"depth": Part("depth", 1, 1, b"abc"), "left": Part("jpeg", 1, 1, b"xy")}
-    )
+    return EncodedFrame({"id": number}, {"depth": Part("depth", 1, 1, b"abc"), "left": Part("jpeg", 1, 1, b"xy")})
 
 
 def test_a_message_can_be_taken_apart_as_the_page_does():
@@ -138,7 +132,8 @@ def test_a_held_page_gets_one_frame_that_the_server_keeps_and_then_none():
     assert b'"held": true' in (take(viewer) or b"")
     assert not hub.demand(0.0)
     hub.handle(viewer, {"type": "go"})
-    assert hub.demand(0.0) and not hub.demand(0.0).hold
+    assert hub.demand(0.0)
+    assert not hub.demand(0.0).hold
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "localhost", "::1"])
@@ -148,6 +143,8 @@ def test_on_loopback_no_token_is_needed(address: str):
 
 def test_any_other_address_gets_a_token_of_its_own():
     first, second = (access.token_for("0.0.0.0", None) for _ in range(2))
-    assert first and second and first != second
+    assert first
+    assert second
+    assert first != second
     with pytest.raises(UsageError):
         access.token_for("127.0.0.1", "short")

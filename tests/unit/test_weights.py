@@ -17,9 +17,7 @@ from depthd.errors import DepthdError, UsageError
 from depthd.mono.model import LOCAL_MANIFEST, ModelCard, find_model, load_manifest
 from depthd.paths import WEIGHTS_DIR
 
-pytest.importorskip(
-    "huggingface_hub", reason="huggingface_hub is not installed: pip install 'depthd[weights]'"
-)
+pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed: pip install 'depthd[weights]'")
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 CARD = {
@@ -45,14 +43,11 @@ def folder_with(folder: Path, **changes: object) -> Path:
 
 
 def left_overs(folder: Path) -> list[str]:
-    return sorted(
-        p.name for p in folder.iterdir() if not p.name.endswith(".sha256") and p.name != LOCAL_MANIFEST
-    )
+    return sorted(p.name for p in folder.iterdir() if not p.name.endswith(".sha256") and p.name != LOCAL_MANIFEST)
 
 
 def break_quickly(monkeypatch) -> None:
-    """The hub's library keeps whole blocks of 10 MB and waits between tries; small blocks and no waits here.
-    """
+    """The hub's library keeps whole blocks of 10 MB and waits between tries; not here."""
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 10_000)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
 
@@ -95,9 +90,7 @@ def test_a_cut_connection_is_resumed_where_it_broke(tmp_path: Path, hub: Loopbac
     assert [wanted for _, wanted in hub.gets][1:] == ["bytes=300000-", "bytes=500000-"]
 
 
-def test_a_download_given_up_leaves_the_old_file_and_no_parts(
-    tmp_path: Path, hub: LoopbackHub, monkeypatch
-) -> None:
+def test_a_download_given_up_leaves_the_old_file_and_no_parts(tmp_path: Path, hub: LoopbackHub, monkeypatch) -> None:
     break_quickly(monkeypatch)
     folder = folder_with(tmp_path)
     (folder / "tested.onnx").write_bytes(b"old")
@@ -120,9 +113,7 @@ def test_another_file_than_the_card_means_is_refused_and_removed(tmp_path: Path,
     assert weights.pull("tested", folder, endpoint=hub.endpoint).read_bytes() == CONTENT
 
 
-def test_a_file_without_a_known_checksum_is_pinned_when_first_fetched(
-    tmp_path: Path, hub: LoopbackHub
-) -> None:
+def test_a_file_without_a_known_checksum_is_pinned_when_first_fetched(tmp_path: Path, hub: LoopbackHub) -> None:
     folder = folder_with(tmp_path, sha256=None)
     path = weights.pull("tested", folder, endpoint=hub.endpoint)
     assert load_manifest(folder).pins == {"tested.onnx": hashlib.sha256(CONTENT).hexdigest()}
@@ -135,9 +126,7 @@ def test_a_file_without_a_known_checksum_is_pinned_when_first_fetched(
 
 
 @pytest.mark.parametrize("status", [404, 401, 403, 500])
-def test_what_the_hub_answers_is_said_with_what_to_bring_by_hand(
-    tmp_path, hub: LoopbackHub, status: int
-) -> None:
+def test_what_the_hub_answers_is_said_with_what_to_bring_by_hand(tmp_path, hub: LoopbackHub, status: int) -> None:
     hub.status = status
     folder = folder_with(tmp_path)
     with pytest.raises(DepthdError) as caught:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from depthd.cameras.world.raycast import compiled, intersect, random_bits
+from depthd.cameras.compiled import compiled
+from depthd.cameras.world.raycast import intersect, random_bits
 from depthd.cameras.world.solids import Optics, Scene, Shape, Solid
 
 PATCH_M = 0.07

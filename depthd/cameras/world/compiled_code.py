@@ -10,10 +10,10 @@ _ROOM_NEEDED = 2**20
 
 
 def can_be_kept() -> bool:
-    """False where the cache folder takes no more data: Numba would end the process instead of going on without.
+    """False where the cache folder takes no more data: Numba would end the process, not go on without.
 
-    The folder is Numba's: NUMBA_CACHE_DIR, else beside the code. A folder of the system that only root may write
-    is no obstacle, Numba finds another one itself.
+    The folder is Numba's: NUMBA_CACHE_DIR, else beside the code. A folder that this user may not write is no
+    obstacle, Numba finds another one itself.
     """
     folder = os.environ.get("NUMBA_CACHE_DIR") or str(Path(__file__).parent)
     try:

@@ -142,9 +142,7 @@ def bottle(rng: Random, height_m: float = 0.24, glass: bool = False, name: str =
         frustum((0, 0, 0), radius, 0.62 * height_m, body, name),
         frustum((0, 0.62 * height_m, 0), radius, 0.24 * height_m, body, name, taper=0.42),
         frustum((0, 0.86 * height_m, 0), radius * 0.42, 0.06 * height_m, body, name),
-        frustum(
-            (0, 0.92 * height_m, 0), radius * 0.46, 0.08 * height_m, cap, name if not glass else "glass cap"
-        ),
+        frustum((0, 0.92 * height_m, 0), radius * 0.46, 0.08 * height_m, cap, name if not glass else "glass cap"),
     ]
     if not glass:
         print_ = Material((1.0, 1.0, 1.0), "label", 0.0, specular=0.15)
@@ -195,9 +193,7 @@ def cabinet(width_m: float, height_m: float, depth_m: float, colour: Point) -> l
         door = (width_m / 2 - 0.015, height_m - 0.08, 0.018)
         solids.append(box((x, height_m / 2 + 0.02, -0.009), door, paint, "cabinet"))
         grip = x * 0.25
-        solids.append(
-            capsule((grip, height_m * 0.5, -0.04), (grip, height_m * 0.65, -0.04), 0.007, STEEL, "cabinet")
-        )
+        solids.append(capsule((grip, height_m * 0.5, -0.04), (grip, height_m * 0.65, -0.04), 0.007, STEEL, "cabinet"))
     return solids
 
 

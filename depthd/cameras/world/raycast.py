@@ -8,13 +8,12 @@ depth is exact to double precision, whatever the shape. No fastmath: infinity me
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from depthd.cameras.world.compiled_code import can_be_kept
+from depthd.cameras.compiled import compiled, inlined
 from depthd.cameras.world.solids import Optics, Shape
 from depthd.cameras.world.textures import SIDE
 
@@ -34,19 +33,6 @@ NUMBERS = 13
 # Columns of Surfaces.codes
 SHAPE, OPTICS, TEXTURE, OBJECT, LIGHT_MAP, LIGHT_MAP_SIDE = range(6)
 CODES = 6
-
-# Nothing is allocated here, so arrays need no reference counts: counting them at every call, atomically, took
-# three quarters of the time. Contraction and reciprocals change the last bit only; NaN and infinity keep
-# their meaning.
-_numba: Any = numba
-compiled = _numba.njit(
-    cache=can_be_kept(), nogil=True, error_model="numpy", fastmath={"contract", "arcp", "nsz"}, _nrt=False
-)
-# Each array is seven machine words to a call, so functions that take many of them are folded into their
-# caller.
-inlined = _numba.njit(
-    nogil=True, error_model="numpy", fastmath={"contract", "arcp", "nsz"}, _nrt=False, forceinline=True
-)
 
 
 class Surfaces(NamedTuple):
@@ -317,9 +303,7 @@ def _shade(eye, surfaces, solid, px, py, pz, vx, vy, vz, path):  # type: ignore[
         footprint = path / eye.optics[0] / math.sqrt(max(facing, 0.05)) * numbers[solid, TEXELS_PER_M]
         u = (a * 0.5 + 0.5) * across + numbers[solid, U_OFFSET]
         v = (b * 0.5 + 0.5) * down + numbers[solid, V_OFFSET]
-        texture_red, texture_green, texture_blue = _texture(
-            surfaces.texels, codes[solid, TEXTURE], u, v, footprint
-        )
+        texture_red, texture_green, texture_blue = _texture(surfaces.texels, codes[solid, TEXTURE], u, v, footprint)
         red, green, blue = red * texture_red, green * texture_green, blue * texture_blue
 
     first, side = codes[solid, LIGHT_MAP], codes[solid, LIGHT_MAP_SIDE]
@@ -352,11 +336,7 @@ def _shade(eye, surfaces, solid, px, py, pz, vx, vy, vz, path):  # type: ignore[
             half = (nx * hx + ny * hy + nz * hz) / math.sqrt(hx * hx + hy * hy + hz * hz)
             if half > 0.75:
                 glint += (
-                    numbers[solid, SPECULAR]
-                    * visible
-                    * light[k, 3]
-                    / (1.0 + squared)
-                    * half ** numbers[solid, GLOSS]
+                    numbers[solid, SPECULAR] * visible * light[k, 3] / (1.0 + squared) * half ** numbers[solid, GLOSS]
                 )
     glow = numbers[solid, EMISSION]
     return (

@@ -59,9 +59,7 @@ class Renderer:
         self._rest_inverse = np.linalg.inv(self._rest_frames)
         self._moving = [index for index, solid in enumerate(scene.solids) if solid.motion is not None]
         self._corners = np.array([local_corners(solid) for solid in scene.solids])
-        spheres = np.array(
-            [ball(frame, box) for frame, box in zip(self._rest_frames, self._corners, strict=True)]
-        )
+        spheres = np.array([ball(frame, box) for frame, box in zip(self._rest_frames, self._corners, strict=True)])
         self._shading = [
             index
             for index in self._moving
@@ -135,9 +133,7 @@ class Renderer:
             inverse[index] = np.linalg.inv(frames[index])
         return frames, inverse
 
-    def _eye(
-        self, side: int, seconds: float, frames: NDArray[np.float64], inverse: NDArray[np.float64]
-    ) -> raycast.Eye:
+    def _eye(self, side: int, seconds: float, frames: NDArray[np.float64], inverse: NDArray[np.float64]) -> raycast.Eye:
         camera, scene = self.camera, self.scene
         to_world = optical_to_world(scene.camera_pose(seconds)) @ translation(side * camera.baseline_m, 0, 0)
         to_eye = np.linalg.inv(to_world)
@@ -224,9 +220,7 @@ def local_corners(solid: Solid) -> NDArray[np.float64]:
         low, high = (-1.0, -1.0, -1.0), (1.0, solid.parameter + 1.0, 1.0)
     else:
         low, high = _LOCAL_BOUNDS[solid.shape]
-    return np.array(
-        [[(low, high)[corner >> axis & 1][axis] for axis in range(3)] for corner in range(8)], float
-    )
+    return np.array([[(low, high)[corner >> axis & 1][axis] for axis in range(3)] for corner in range(8)], float)
 
 
 def pack_surfaces(

@@ -38,9 +38,7 @@ def tinted(grey: Picture, dark: tuple[float, float, float], light: tuple[float, 
     return np.asarray(dark) * (1 - grey) + np.asarray(light) * grey
 
 
-def inked(
-    picture: Picture, ink: Callable[[NDArray[np.uint8]], object], colour: tuple[float, float, float]
-) -> None:
+def inked(picture: Picture, ink: Callable[[NDArray[np.uint8]], object], colour: tuple[float, float, float]) -> None:
     """Paints over a picture where `ink` draws white into a black mask (OpenCV smooths lines in bytes
     only).
     """
@@ -50,9 +48,7 @@ def inked(
     picture[:] = picture * (1 - cover) + np.asarray(colour) * cover
 
 
-def letters(
-    word: str, at: tuple[int, int], size: float, stroke: int
-) -> Callable[[NDArray[np.uint8]], object]:
+def letters(word: str, at: tuple[int, int], size: float, stroke: int) -> Callable[[NDArray[np.uint8]], object]:
     return lambda mask: cv2.putText(mask, word, at, cv2.FONT_HERSHEY_DUPLEX, size, 255, stroke, cv2.LINE_AA)
 
 
@@ -173,9 +169,7 @@ def cardboard(rng: np.random.Generator) -> Picture:
 def fabric(rng: np.random.Generator) -> Picture:
     rows, columns = np.indices((SIDE, SIDE))
     weave = np.where((rows // 3 + columns // 3) % 2, np.sin(rows * np.pi / 3), np.sin(columns * np.pi / 3))
-    return tinted(
-        0.72 + 0.07 * weave + 0.06 * fractal(rng, 0.3) + 0.05 * fractal(rng, 1.4), (0, 0, 0), (1, 1, 1)
-    )
+    return tinted(0.72 + 0.07 * weave + 0.06 * fractal(rng, 0.3) + 0.05 * fractal(rng, 1.4), (0, 0, 0), (1, 1, 1))
 
 
 def speckle(rng: np.random.Generator) -> Picture:
@@ -215,9 +209,7 @@ def painting(rng: np.random.Generator) -> Picture:
     picture[end] = (0.97, 0.95, 0.85)
     light = np.clip(1.25 - 0.09 * depth, 0.35, 1.2) * (1 + 0.03 * fractal(rng, 0.6))
     picture = np.clip(picture * light[..., None], 0, 1)
-    return cv2.copyMakeBorder(
-        picture[20:-20, 20:-20], 20, 20, 20, 20, cv2.BORDER_CONSTANT, value=(0.12, 0.1, 0.08, 0)
-    )
+    return cv2.copyMakeBorder(picture[20:-20, 20:-20], 20, 20, 20, 20, cv2.BORDER_CONSTANT, value=(0.12, 0.1, 0.08, 0))
 
 
 PAINTERS: dict[str, Callable[[np.random.Generator], Picture]] = {

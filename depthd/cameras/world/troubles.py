@@ -129,9 +129,7 @@ def thin_poles(rng: Random) -> Scene:
     solids = furnished(rng)
     for k in range(14):
         x, z = rng.uniform(-1.4, 1.4), rng.uniform(0.9, 2.8)
-        solids += at(
-            x, 0, z, pole(rng.uniform(1.2, 2.2), rng.uniform(0.003, 0.010), (STEEL, DARK_METAL)[k % 2])
-        )
+        solids += at(x, 0, z, pole(rng.uniform(1.2, 2.2), rng.uniform(0.003, 0.010), (STEEL, DARK_METAL)[k % 2]))
     for height in (0.9, 1.25, 1.5):
         ends = (-2.6, height + rng.uniform(-0.2, 0.2), 1.9), (2.6, height, 1.4)
         solids.append(capsule(*ends, 0.004, DARK_METAL, "wire"))
@@ -174,9 +172,7 @@ def exposure_change(rng: Random) -> Scene:
 
 def far_corridor(rng: Random) -> Scene:
     """Thirty metres of corridor with doors: most of it beyond good stereo."""
-    solids = [
-        *(solid for solid in office(width_m=2.6, depth_m=30.0, floor=Material(texture="tiles", tile_m=1.2)))
-    ]
+    solids = [*(solid for solid in office(width_m=2.6, depth_m=30.0, floor=Material(texture="tiles", tile_m=1.2)))]
     door = Material((0.42, 0.30, 0.22), "wood", 0.9)
     lamp = Material((1, 1, 1), emission=1.5)
     for k in range(9):
@@ -201,9 +197,7 @@ def clutter(rng: Random) -> Scene:
             else (rng.uniform(-1.2, 1.9), rng.uniform(1.0, 3.4))
         )
         size = rng.uniform(0.03, 0.09) if on_table else rng.uniform(0.06, 0.2)
-        paint = Material(
-            tuple(rng.uniform(0.4, 1.0, 3)), str(rng.choice(["speckle", "label", "fabric", "text"])), 0.3
-        )
+        paint = Material(tuple(rng.uniform(0.4, 1.0, 3)), str(rng.choice(["speckle", "label", "fabric", "text"])), 0.3)
         thing = (
             [box((0, size, 0), (2 * size, 2 * size, 1.4 * size), paint, "clutter")],
             [sphere((0, size, 0), size, paint, "clutter")],
@@ -217,9 +211,7 @@ def hand_passing(rng: Random) -> Scene:
     """A hand that crosses in front of a furnished room again and again."""
     solids = furnished(rng) + at(0.05, 0, 1.5, table(1.8, 0.8, 0.74))
     solids += (
-        at(-0.3, 0.74, 1.4, bottle(rng))
-        + at(0.3, 0.74, 1.5, jar(rng))
-        + at(0.0, 0.74, 1.7, carton((0.3, 0.2, 0.2)))
+        at(-0.3, 0.74, 1.4, bottle(rng)) + at(0.3, 0.74, 1.5, jar(rng)) + at(0.0, 0.74, 1.7, carton((0.3, 0.2, 0.2)))
     )
     solids += moving(hand(), passing_hand(0.26, 3.0))
     return lit(solids, camera_pose=looking(sway=0.3))
@@ -230,9 +222,7 @@ def fast_motion(rng: Random) -> Scene:
 
     def swung(seconds: float) -> Pose:
         x, yaw = 0.5 * np.sin(2.9 * seconds), 0.7 * np.sin(2.1 * seconds)
-        return Pose(
-            (x, EYE_HEIGHT_M + 0.1 * np.sin(5 * seconds), 0.0), yaw, 0.2 + 0.12 * np.sin(4.1 * seconds)
-        )
+        return Pose((x, EYE_HEIGHT_M + 0.1 * np.sin(5 * seconds), 0.0), yaw, 0.2 + 0.12 * np.sin(4.1 * seconds))
 
     def thrown(seconds: float) -> Matrix:
         flight = seconds * 1.3 % 1.0

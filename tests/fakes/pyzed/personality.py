@@ -83,12 +83,8 @@ def _enumerations(new: bool) -> dict[str, Any]:
         "RIGHT_UNRECTIFIED",
         "SIDE_BY_SIDE",
     ]
-    views += ["DEPTH", "CONFIDENCE", "NORMALS"] + (
-        ["LEFT_BGRA", "LEFT_BGR", "RIGHT_BGRA", "RIGHT_BGR"] if new else []
-    )
-    modes = ["NONE", "PERFORMANCE", "QUALITY", "ULTRA", "NEURAL", "NEURAL_PLUS"] + (
-        ["NEURAL_LIGHT"] if new else []
-    )
+    views += ["DEPTH", "CONFIDENCE", "NORMALS"] + (["LEFT_BGRA", "LEFT_BGR", "RIGHT_BGRA", "RIGHT_BGR"] if new else [])
+    modes = ["NONE", "PERFORMANCE", "QUALITY", "ULTRA", "NEURAL", "NEURAL_PLUS"] + (["NEURAL_LIGHT"] if new else [])
     sizes = ["HD4K", "QHDPLUS", "HD2K", "HD1080", "HD1200", "HD720", "SVGA", "VGA", "AUTO"]
     return {
         "ERROR_CODE": error_code,
@@ -99,17 +95,13 @@ def _enumerations(new: bool) -> dict[str, Any]:
         "UNIT": _plain("UNIT", "MILLIMETER", "CENTIMETER", "METER", "INCH", "FOOT"),
         "TIME_REFERENCE": _plain("TIME_REFERENCE", "IMAGE", "CURRENT"),
         "MEM": _plain("MEM", *(("CPU", "GPU", "BOTH") if new else ("CPU",))),
-        "COPY_TYPE": _plain(
-            "COPY_TYPE", *(("CPU_CPU", "CPU_GPU", "GPU_CPU", "GPU_GPU") if new else ("CPU_CPU",))
-        ),
+        "COPY_TYPE": _plain("COPY_TYPE", *(("CPU_CPU", "CPU_GPU", "GPU_CPU", "GPU_GPU") if new else ("CPU_CPU",))),
         "MAT_TYPE": _plain("MAT_TYPE", "F32_C1", "F32_C3", "F32_C4", "U8_C1", "U8_C3", "U8_C4", "U16_C1"),
         "MODEL": _plain("MODEL", "ZED", "ZED_M", "ZED2", "ZED2i", "ZED_X", "ZED_XM"),
         "SVO_COMPRESSION_MODE": _plain(
             "SVO_COMPRESSION_MODE", "LOSSLESS", "H264", "H265", "H264_LOSSLESS", "H265_LOSSLESS"
         ),
-        "VIDEO_SETTINGS": _plain(
-            "VIDEO_SETTINGS", "BRIGHTNESS", "EXPOSURE", "GAIN", "AEC_AGC", "WHITEBALANCE_AUTO"
-        ),
+        "VIDEO_SETTINGS": _plain("VIDEO_SETTINGS", "BRIGHTNESS", "EXPOSURE", "GAIN", "AEC_AGC", "WHITEBALANCE_AUTO"),
     }
 
 
@@ -405,9 +397,7 @@ def _camera(sl: Any, new: bool, world: World) -> Any:
                 if self._init.async_grab_camera_recovery:
                     return error.CAMERA_REBOOTING
                 world.hang()
-            if not world.plugged or (
-                self._init.fields.get("source", ("id",))[0] == "stream" and not world.stream_up
-            ):
+            if not world.plugged or (self._init.fields.get("source", ("id",))[0] == "stream" and not world.stream_up):
                 return error.CAMERA_NOT_DETECTED
             time.sleep(world.frame_s)
             self._frame += 1
@@ -449,9 +439,7 @@ def _camera(sl: Any, new: bool, world: World) -> Any:
             depth[depth < (0.3 if least < 0 else least)] = -np.inf
             depth[depth > (20.0 if most < 0 else most)] = np.inf
             if measure is sl.MEASURE.CONFIDENCE:
-                return np.where(
-                    np.isfinite(depth), np.float32(1 + 99 * np.clip(depth / 20, 0, 1)), np.float32(np.nan)
-                )
+                return np.where(np.isfinite(depth), np.float32(1 + 99 * np.clip(depth / 20, 0, 1)), np.float32(np.nan))
             if measure is not sl.MEASURE.DEPTH:
                 raise NotImplementedError(measure)
             scale = {"METER": 1.0, "MILLIMETER": 1000.0}[init.coordinate_units.name]
@@ -477,9 +465,7 @@ def _camera(sl: Any, new: bool, world: World) -> Any:
                 resolution: Any = None,
             ) -> Any:
                 _typed(measure, sl.MEASURE)
-                return self._retrieve(
-                    py_mat, self._measured(measure), sl.MAT_TYPE.F32_C1, mem_type, resolution
-                )
+                return self._retrieve(py_mat, self._measured(measure), sl.MAT_TYPE.F32_C1, mem_type, resolution)
 
             def get_retrieve_image_resolution(self) -> Any:
                 return sl.Resolution(*ALL_SIZES[self._name])
@@ -534,11 +520,7 @@ def _camera(sl: Any, new: bool, world: World) -> Any:
             return _Bag(serial_number=self._serial, camera_model=model, camera_configuration=configuration)
 
         def get_timestamp(self, reference: Any) -> Any:
-            taken = (
-                self._taken_ns
-                if _typed(reference, sl.TIME_REFERENCE) is sl.TIME_REFERENCE.IMAGE
-                else now_ns()
-            )
+            taken = self._taken_ns if _typed(reference, sl.TIME_REFERENCE) is sl.TIME_REFERENCE.IMAGE else now_ns()
             return _Bag(get_nanoseconds=lambda: taken, get_milliseconds=lambda: taken // 1_000_000)
 
         def get_frame_dropped_count(self) -> int:

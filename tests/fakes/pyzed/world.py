@@ -32,9 +32,7 @@ class Shot:
 def shots(resolution: str, scene: str) -> tuple[Shot, ...]:
     """Pictures and the depth that a ZED would give, from the virtual camera."""
     camera = VirtualCamera(
-        VirtualCameraConfig(
-            resolution=resolution, scene=scene, depth="sensor", real_time=False, minimum_depth_m=0.05
-        )
+        VirtualCameraConfig(resolution=resolution, scene=scene, depth="sensor", real_time=False, minimum_depth_m=0.05)
     )
     frames = []
     for _ in range(RENDERED):

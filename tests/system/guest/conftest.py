@@ -1,4 +1,4 @@
-"""Tests that run inside a booted machine with the service installed; tests/system/test_service.py boots it."""
+"""For tests inside a booted machine with the service installed; tests/system/test_service.py boots it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ collect_ignore_glob = [] if os.environ.get("DEPTHD_GUEST") == "1" else ["test_*.
 
 CONFIGURATION = Path("/etc/depthd/depthd.yaml")
 DROP_IN = Path("/run/systemd/system/depthd.service.d/test.conf")
+CURSOR = Path("/run/depthd-test-cursor")
 LIMIT_S = 60.0
 
 
@@ -52,8 +53,8 @@ class Service:
 
     def journal(self, *options: str) -> str:
         """Since the test began."""
-        command = ["journalctl", "-u", "depthd", "--no-pager", "--cursor-file=/run/depthd-test-cursor", *options]
-        Path("/run/depthd-test-cursor").write_text(self.cursor)
+        command = ["journalctl", "-u", "depthd", "--no-pager", f"--cursor-file={CURSOR}", *options]
+        CURSOR.write_text(self.cursor)
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
     def begin(self) -> None:

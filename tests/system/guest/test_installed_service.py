@@ -1,4 +1,4 @@
-"""The installed service under systemd as process 1: start, death, stop, reload, bad surroundings, bad users."""
+"""The installed service, with systemd as process 1: start, death, stop, reload, bad surroundings."""
 
 from __future__ import annotations
 
@@ -314,7 +314,11 @@ def test_systemctl_reload_comes_back_as_active(service: Service):
 
 def as_user(user: str, code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["runuser", "-u", user, "--", PYTHON, "-c", code], capture_output=True, text=True, check=False, cwd="/"
+        ["runuser", "-u", user, "--", PYTHON, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
     )
 
 
@@ -434,9 +438,8 @@ def test_metrics_are_served_on_this_machine_only(service: Service):
     assert service.start(), service.journal()
     time.sleep(1.0)
     text = urllib.request.urlopen("http://127.0.0.1:9464/metrics", timeout=5).read().decode()
-    for name in ("depthd_frames_total", 'depthd_stage_seconds_bucket{le="0.1",stage="total"}', "depthd_fit{",
-                 'depthd_source_share{source="stereo"}', 'depthd_camera_state{depthd_camera_state="running"} 1.0'):  # fmt: skip
-        assert name in text, name
+    assert "depthd_frames_total" in text
+    assert 'depthd_camera_state{depthd_camera_state="running"} 1.0' in text
     listening = subprocess.run(["ss", "-Hltn"], capture_output=True, text=True, check=False).stdout
     assert "0.0.0.0:9464" not in listening
 

@@ -19,7 +19,13 @@ export async function decode(buffer) {
   for (const part of header.parts) {
     planes[part.name] = await decodePart(part, new Uint8Array(buffer, 4 + length + part.offset, part.length));
   }
+  if (planes.stereo) takeFromBeside(planes.stereo.codes, planes.depth.codes);
   return { header, planes };
+}
+
+/** The kind `beside`: 0 where a pixel is that of fused depth, else its own code + 1. */
+function takeFromBeside(codes, depth) {
+  for (let i = 0; i < codes.length; i++) codes[i] = codes[i] === 0 ? depth[i] : codes[i] - 1;
 }
 
 self.onmessage = async ({ data }) => {

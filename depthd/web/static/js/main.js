@@ -10,6 +10,7 @@ import { short, showScales, swatch } from "./scales.js";
 
 const HEALTH_MS = 3000;
 const CLOUD_MS = 100;
+const NEAR_MS = 300;
 const POINTER_PARTS = ["depth", "source", "sigma", "stereo", "left"];
 const element = (id) => document.getElementById(id);
 const stored = (key, otherwise) => localStorage.getItem(`depthd.${key}`) ?? otherwise;
@@ -29,6 +30,7 @@ let frozen = false;
 let frame = null;
 let cloud = null;
 let cloudAt = 0;
+let nearAt = 0;
 let health = null;
 let arrivals = [];
 const counters = { frames: 0, decodeMs: 0 };
@@ -91,13 +93,21 @@ function showNumbers(header) {
   const fit = element("fit");
   fit.textContent = `${t(`fit_${header.fit.status}`)}${header.fit.residual === null ? "" : ` · ${(100 * header.fit.residual).toFixed(1)} %`}`;
   fit.className = `pill ${{ fitted: "good", held: "warn", unfit: "bad" }[header.fit.status]}`;
+  if (frozen || performance.now() - nearAt > NEAR_MS) {
+    nearAt = performance.now();
+    showNear();
+  }
+  showShares(header);
+  showState();
+  element("samples-hint").hidden = header.planes.includes("mono");
+}
+
+/** Looks at every pixel, so not for every frame. */
+function showNear() {
   const near = stage.near();
   element("near-pixels").textContent = near.pixels.toLocaleString("en");
   element("near-share").textContent = (100 * near.share).toFixed(1);
   element("near-depth").textContent = short(near.nearest);
-  showShares(header);
-  showState();
-  element("samples-hint").hidden = header.planes.includes("mono");
 }
 
 function showShares(header) {
@@ -153,7 +163,7 @@ function showStatus({ state, detail }) {
 function showState() {
   let state = status.state;
   if (state === "running" && frame && frame.header.state !== "running") state = frame.header.state;
-  if (state === "running" && frozen) state = "frozen";
+  if (["running", "waiting"].includes(state) && frozen) state = "frozen";
   const pill = element("state");
   pill.dataset.state = state;
   pill.textContent = t(`state_${state}`);

@@ -78,7 +78,8 @@ export class Stage {
     const context = this.overlay.getContext("2d");
     context.clearRect(0, 0, width, height);
     if (this.view.mode !== "wipe") return;
-    if (this.view.outline && this.frame.planes.source) this.drawOutline(context, this.frame.planes.source.codes, width, height);
+    const near = this.frame.header.pixels.mono_near > 0;
+    if (this.view.outline && near && this.frame.planes.source) this.drawOutline(context, this.frame.planes.source.codes, width, height);
     this.drawPoints(context, width);
     if (this.pointer) cross(context, this.pointer.x + 0.5, this.pointer.y + 0.5, width / 90, width);
   }
@@ -220,7 +221,7 @@ export class Stage {
     const { source, depth } = this.frame.planes;
     const pixels = this.frame.header.pixels.mono_near;
     let nearest = Infinity;
-    if (source && depth) {
+    if (pixels && source && depth) {
       for (let i = 0; i < source.codes.length; i++) {
         if (source.codes[i] === MONO_NEAR) nearest = Math.min(nearest, DEPTHS[depth.codes[i]]);
       }
