@@ -1,7 +1,7 @@
 """How long the fusion takes on the GPU: python benchmarks/fusion_gpu.py [--frames 10000] [--output FILE]
 
-Per size: one graph of all three kernels, and of each alone, by device events; the whole way of a frame from page-locked
-host memory to page-locked host memory, by wall clock; the C extension on this machine's CPU; and the floor, the bytes that
+Per size: one graph of all three kernels, and of each alone, by device events; the way of a frame from page-locked
+host memory to page-locked host memory, by wall clock; the C extension on this CPU; and the floor, the bytes that
 must move over the copy bandwidth measured in the same run.
 """
 
