@@ -7,7 +7,7 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 BUILT_FROM := pyproject.toml CMakeLists.txt $(wildcard kernels/*.c kernels/*.cpp kernels/*.h kernels/include/*.h)
 
-.PHONY: setup demo test soak lint bench install uninstall clean
+.PHONY: setup demo test test-service soak lint bench install uninstall clean
 
 setup: $(STAMP)
 
@@ -21,8 +21,11 @@ demo: setup
 test: setup
 	$(VENV)/bin/python -m pytest $(PYTEST_OPTIONS)
 
+test-service: setup
+	$(VENV)/bin/python -m pytest -m systemd tests/system/test_service.py $(PYTEST_OPTIONS)
+
 soak: setup
-	DEPTHD_SOAK=1 $(VENV)/bin/python -m pytest tests/system/test_service.py $(PYTEST_OPTIONS)
+	DEPTHD_SOAK=1 $(VENV)/bin/python -m pytest -m systemd tests/system/test_service.py $(PYTEST_OPTIONS)
 
 lint: setup
 	$(VENV)/bin/python -m ruff format --check .

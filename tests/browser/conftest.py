@@ -73,7 +73,7 @@ class Daemon:
 StartServer = Callable[..., Server]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed: apt-get install chromium")
@@ -84,7 +84,7 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     name = f"depthd-browser-{time.monotonic_ns()}"
     running = Daemon(name, tmp_path_factory.mktemp("daemon") / "log")
@@ -106,7 +106,7 @@ def start_server(daemon: Daemon) -> Iterator[StartServer]:
         server.stop()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture
 def server(daemon: Daemon) -> Iterator[Server]:
     running = Server(daemon.name)
     yield running

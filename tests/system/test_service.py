@@ -23,7 +23,7 @@ NAMES = re.findall(r"^def (test_\w+)", (GUEST / "test_installed_service.py").rea
 SOAK = os.environ.get("DEPTHD_SOAK") == "1"
 LIMIT_S = 9000 if SOAK else 1500
 
-pytestmark = pytest.mark.timeout(LIMIT_S + 60)
+pytestmark = [pytest.mark.systemd, pytest.mark.timeout(LIMIT_S + 60)]
 
 
 @dataclass
