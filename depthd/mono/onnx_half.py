@@ -3,7 +3,7 @@ engine beside TensorRT's, and checked against the golden maps whenever it is loa
 
 ONNX Runtime runs what the file says, so half precision is a file of its own: of fixed size (whatever follows
 from the size is computed beforehand, and the whole network can be captured in one CUDA graph), with each
-attention as one operator, and float16 but for what overflows.
+transformer's block in few operators, and float16 but for what overflows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from depthd.errors import DepthdError
 from depthd.frame import Array
 from depthd.mono import engine_cache, golden, half
-from depthd.mono.attention import fuse_attention
+from depthd.mono.blocks import fuse_blocks
 from depthd.mono.cuda_memory import DeviceMemory
 from depthd.mono.device import ANY_DEVICE
 from depthd.mono.engine_build import model_checksum
@@ -42,6 +42,10 @@ from depthd.mono.preprocess import Preprocessor
 
 log = logging.getLogger(__name__)
 
+CUDA_OPTIONS = {
+    # Without it, the norm of a residual sum adds up in half precision.
+    "enable_skip_layer_norm_strict_mode": "1",
+}
 RUNS_BEFORE_REPLAY = 3
 """ONNX Runtime captures at the third run; only what comes later is what every frame gets."""
 
@@ -50,14 +54,14 @@ RUNS_BEFORE_REPLAY = 3
 class Recipe:
     """How a float32 network becomes one of half precision."""
 
-    attention: bool
+    blocks: bool
+    """Whether transformer blocks are fused, whose normalisations then sum up in float32 by themselves."""
     in_float32: Sequence[str]
     level: int
 
 
 RECIPES = (
-    # ONNX Runtime's normalisations sum up in float32 whatever their type is.
-    Recipe(True, (*half.REDUCING, *half.SAMPLING), 0),
+    Recipe(True, half.REDUCING, 0),
     *(Recipe(False, half.ALWAYS_FLOAT32, level) for level in half.LEVELS),
 )
 """Fastest first. The first whose maps are right is taken; its number is the engine's `half_level`."""
@@ -85,20 +89,22 @@ def convert(model: Model, size: tuple[int, int], recipe: Recipe) -> bytes:
     """
     with tempfile.TemporaryDirectory(prefix="depthd-") as folder:
         fixed, out = Path(folder) / "fixed.onnx", Path(folder) / "half.onnx"
-        fix_size(model, size, fixed, recipe.attention)
+        fix_size(model, size, fixed, recipe.blocks)
         half.to_half(fixed, out, recipe.level, recipe.in_float32)
         return out.read_bytes()
 
 
-def fix_size(model: Model, size: tuple[int, int], out: Path, attention: bool = False) -> int:
+def fix_size(model: Model, size: tuple[int, int], out: Path, blocks: bool = False) -> None:
     """Writes a float32 copy whose input has this (height, width), with everything that follows from it
-    computed; returns how many attentions became one operator each. Raises DepthdError.
+    computed. Raises DepthdError.
     """
     onnx = half.import_onnx()
     runtime = import_onnxruntime()
     try:
         proto = onnx.load(str(model.path))
-        fused = fuse_attention(proto) if attention else 0
+        if blocks:
+            found = fuse_blocks(proto)
+            log.debug("%s: %s", model.name, found)
         dimensions = proto.graph.input[0].type.tensor_type.shape.dim
         for dimension, value in zip(dimensions, _with_size(dimensions, size), strict=True):
             dimension.dim_value = value
@@ -116,7 +122,6 @@ def fix_size(model: Model, size: tuple[int, int], out: Path, attention: bool = F
         raise DepthdError(
             f"{model.name} cannot be given a fixed size: {one_line(error)}", "use mono.precision=fp32"
         ) from None
-    return fused
 
 
 def _with_size(dimensions: Sequence[Any], size: tuple[int, int]) -> list[int]:
@@ -156,6 +161,13 @@ class HalfOnnxEngine:
     @property
     def card(self) -> ModelCard:
         return self._model.card
+
+    @property
+    def binding(self) -> DeviceBinding:
+        """Buffers and network, for whoever works on the device itself. Only after `prepare`."""
+        if self._binding is None:
+            raise RuntimeError("prepare() comes first")
+        return self._binding
 
     def prepare(self, height: int, width: int) -> None:
         self._picture_size = (height, width)
@@ -245,7 +257,7 @@ class HalfOnnxEngine:
         return DeviceBinding(session, self.card, names, size, shape, self._picture_size, self._memory)
 
     def _session(self, content: bytes, cuda_graph: bool) -> Any:
-        session = open_session(self._model, self._threads, (self._provider,), cuda_graph, content)
+        session = open_session(self._model, self._threads, (self._provider,), cuda_graph, content, CUDA_OPTIONS)
         if provider_of(session) != self._provider:
             raise DepthdError(f"ONNX Runtime's {self._provider} provider does not load here", _PROVIDER_REMEDY)
         return session

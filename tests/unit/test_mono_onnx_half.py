@@ -70,6 +70,7 @@ def test_what_is_kept_is_half_precision_of_a_fixed_size_with_whole_attentions(ti
     assert [d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim] == [1, 3, 70, 126]
     kinds = [node.op_type for node in proto.graph.node]
     assert kinds.count("MultiHeadAttention") == vit_dpt.TINY.layers
+    assert kinds.count("SkipLayerNormalization") == 2 * vit_dpt.TINY.layers
     assert "Shape" not in kinds
     heavy = [w for w in proto.graph.initializer if len(w.dims) >= 2 and int(np.prod(w.dims)) > 1000]
     assert heavy
