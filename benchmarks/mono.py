@@ -60,7 +60,7 @@ class Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--provider", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--model", help="name or .onnx file; default: the embedded model (CPU) and the yardstick")
+    parser.add_argument("--model", help="name, .onnx file, or yardstick; default: the embedded model (CPU) and the yardstick")
     parser.add_argument("--sizes", help="short sides in px, separated by commas; default depends on the model")
     parser.add_argument("--runs", type=int, default=0, help="timed runs; default 30 on the CPU, 300 on a GPU")
     parser.add_argument("--threads", type=int, default=2)
@@ -98,10 +98,10 @@ def table(arguments: argparse.Namespace, folder: Path) -> Iterator[str]:
 def chosen(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[Model, tuple[int | None, ...]]]:
     """Models with the sizes to measure; None: the size of the card."""
     sizes = tuple(int(part) for part in arguments.sizes.split(",")) if arguments.sizes else None
-    if arguments.model:
+    if arguments.model and arguments.model != "yardstick":
         yield find_model(arguments.model), sizes or (None,)
         return
-    if arguments.provider == "cpu":
+    if arguments.provider == "cpu" and not arguments.model:
         yield find_model("depthd-small"), sizes or (192, 256, 288, 384)
     yardstick = folder / "yardstick.onnx"
     parameters = vit_dpt.make(yardstick)
