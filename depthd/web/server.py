@@ -97,12 +97,14 @@ class Server:
             await runner.cleanup()
 
     def url(self, port: int) -> str:
-        """With the token, to be opened by whoever sees this terminal."""
+        """With the token where depthd has made it, to be opened by whoever sees this terminal. One that was given is
+        known already, and must not get into the journal.
+        """
         address = self.options.address
         if address in ("0.0.0.0", "::"):
             address = socket.gethostname()
         host = f"[{address}]" if ":" in address else address
-        return f"http://{host}:{port}/" + (f"?token={self.token}" if self.token else "")
+        return f"http://{host}:{port}/" + ("" if self.options.token or not self.token else f"?token={self.token}")
 
     def _listen(self) -> socket.socket:
         address, port = self.options.address, self.options.port
@@ -112,7 +114,7 @@ class Server:
         except OSError as error:
             raise DepthdError(
                 f"cannot listen on {address}:{port}: {error.strerror or error}",
-                "choose another --port, or --bind an address of this machine",
+                "choose another --port, or as --host an address of this machine",
             ) from None
 
     async def _watching(self, _app: web.Application):  # type: ignore[no-untyped-def]
