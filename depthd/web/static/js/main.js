@@ -386,4 +386,4 @@ setInterval(askHealth, HEALTH_MS);
 askHealth();
 
 // For the console and the browser tests: what the page holds, to look at.
-window.depthd = { view, stage, plots, stream, counters, status, frame: () => frame, cloud: () => cloud, frozen: () => frozen, setScale, refresh };
+window.depthd = { view, stage, plots, stream, counters, status, frame: () => frame, cloud: () => cloud, frozen: () => frozen, setScale, setMode, refresh };
