@@ -52,7 +52,7 @@ class Nobody:
 
 
 def frame(number: int) -> EncodedFrame:
-    return EncodedFrame({"id": number}, {"depth": Part("depth", 1, 1, b"abc"), "left": Part("jpeg", 1, 1, b"xy")})
+    return EncodedFrame({"id": number}, {"depth": Part("depth", 1, 1, b"abc"), "left": Part("picture", 1, 1, b"xy")})
 
 
 def test_a_message_can_be_taken_apart_as_the_page_does():
