@@ -36,8 +36,11 @@ def spectrum(rng: Random, falloff: float, stretch: float = 1.0) -> NDArray[np.fl
 
 def palette(rng: Random, colours: int) -> NDArray[np.float32]:
     """Colours that lie together, as in one place under one light: (colours, 3)."""
-    middle, spread = rng.uniform(0.15, 0.85, 3), rng.uniform(0.05, 0.45)
-    return np.clip(middle + spread * rng.standard_normal((colours, 3)), 0.02, 0.98).astype(np.float32)
+    grey = rng.uniform(0.15, 0.85) + rng.uniform(0.05, 0.3) * rng.standard_normal((colours, 1))
+    # Most of the world is nearly grey.
+    tint = rng.uniform(0, 0.25) ** 1.5 * rng.standard_normal(3)
+    own = rng.uniform(0, 0.3) ** 1.5 * rng.standard_normal((colours, 3))
+    return np.clip(grey + tint + own, 0.02, 0.98).astype(np.float32)
 
 
 def coloured_noise(rng: Random) -> Picture:
@@ -94,7 +97,7 @@ def _draw_leaf(rng: Random, mask: NDArray[np.uint8], kind: int, radius: float) -
 def stones(rng: Random) -> Picture:
     """Cells about random points with joints between them: paving, leather, cracked mud, foliage."""
     count = int(rng.integers(20, 400))
-    points = rng.uniform(0, SIDE, (count, 2)) * (1, rng.uniform(0.4, 1))
+    points = rng.uniform(0, SIDE, (count, 2))
     shifts = np.array([(i, j) for i in (-SIDE, 0, SIDE) for j in (-SIDE, 0, SIDE)])
     everywhere = (points[None] + shifts[:, None]).reshape(-1, 2)
     seeds = np.full((3 * SIDE, 3 * SIDE), 255, np.uint8)
