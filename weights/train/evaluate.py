@@ -2,8 +2,8 @@
 
     python -m train.evaluate [MODEL.onnx ...] [--card card.json]        from the folder weights/
 
-Motorcycle (Middlebury 2014, quarter size): depth is 1 / disparity, the offset of the principal points taken as zero; the
-fit is least squares in inverse depth over all known pixels. ZED 2i frame: no truth is known, so only the pixels count
+Motorcycle (Middlebury 2014, quarter size): depth is 1 / disparity, the offset of the principal points taken as zero;
+the fit is least squares in inverse depth over all known pixels. ZED 2i frame: no truth is known, so only the pixels count
 where depthd's block matcher is sure of itself. The pictures lie at ../shared/data from the project's root.
 """
 
@@ -127,7 +127,11 @@ class Network:
 def motorcycle() -> Real:
     folder = DATA / "motorcycle"
     disparity = np.load(folder / "motorcycle_disp.npz")["arr_0"].astype(np.float64)
-    return Real("Motorcycle", cv2.imread(str(folder / "motorcycle_left.png")), np.where(np.isfinite(disparity), disparity, np.nan))
+    return Real(
+        "Motorcycle",
+        cv2.imread(str(folder / "motorcycle_left.png")),
+        np.where(np.isfinite(disparity), disparity, np.nan),
+    )
 
 
 def zed() -> Real:

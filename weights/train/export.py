@@ -59,20 +59,27 @@ def with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
         stored = f"{tensor.name}_half"
         graph.initializer.remove(tensor)
         graph.initializer.append(numpy_helper.from_array(values.astype(np.float16), stored))
-        casts.append(helper.make_node("Cast", [stored], [tensor.name], to=TensorProto.FLOAT, name=f"cast_{tensor.name}"))
+        casts.append(
+            helper.make_node("Cast", [stored], [tensor.name], to=TensorProto.FLOAT, name=f"cast_{tensor.name}")
+        )
     for place, cast in enumerate(casts):
         graph.node.insert(place, cast)
     return model
 
 
-def largest_difference(network: Network, path: Path, sizes: tuple[tuple[int, int], ...] = ((256, 448), (384, 384))) -> float:
+def largest_difference(
+    network: Network, path: Path, sizes: tuple[tuple[int, int], ...] = ((256, 448), (384, 384))
+) -> float:
     """Between the network, its weights rounded as in the file, and the file in ONNX Runtime, on random pictures."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     rounded = Network()
     rounded.load_state_dict(
-        {name: value.half().float() if value.numel() >= _STORED_WHOLE else value for name, value in network.state_dict().items()}
+        {
+            name: value.half().float() if value.numel() >= _STORED_WHOLE else value
+            for name, value in network.state_dict().items()
+        }
     )
     rounded.eval()
     random, worst = torch.Generator().manual_seed(0), 0.0

@@ -71,9 +71,7 @@ def two_wheeler(stage: Stage, skins: list[int]) -> None:
         stage.round_box(black(stage), (-reach * 0.45, 0, 0.92), (0.13, 0.07, 0.03))
 
 
-def _wheel(
-    stage: Stage, rubber: int, rim: int, x: float, z: float, radius: float, tyre: float, spokes: int
-) -> None:
+def _wheel(stage: Stage, rubber: int, rim: int, x: float, z: float, radius: float, tyre: float, spokes: int) -> None:
     stage.torus(rubber, (x, 0, z), radius, tyre, FACING_VIEWER)
     stage.torus(rim, (x, 0, z), radius * 0.82, tyre * 0.4, FACING_VIEWER)
     for spoke in range(spokes):
@@ -82,7 +80,7 @@ def _wheel(
         stage.rod(rim, (x, 0, z), end, radius * (0.02 if spokes > 5 else 0.06))
     hub = (0.12, 0.2, 0.12) if spokes else (0.75, 0.8 * tyre / radius, 0.75)
     stage.ball(rim, (x, 0, z), (radius * hub[0], radius * hub[1], radius * hub[2]))
-    if stage.chance(0.3):   # a brake disc
+    if stage.chance(0.3):  # a brake disc
         stage.torus(metal(stage), (x, -tyre - 0.02, z), radius * 0.4, 0.012, FACING_VIEWER)
 
 
@@ -96,8 +94,13 @@ def _motor(stage: Stage, skins: list[int], reach: float, bar_x: float, bar_z: fl
         stage.superquadric(skins[4], (reach * 0.2, 0, 0.8), (0.27, 0.14, 0.13), between(2.2, 3.5), turned(0, -0.15))
     stage.round_box(black(stage), (-reach * 0.55, 0, 0.82), (0.3, 0.13, 0.06), 0.05, turned(0, 0.1))
     for _ in range(stage.count(6, 14)):
-        at, half = (between(-0.25, 0.3), between(-0.14, 0.14), between(0.22, 0.62)), tuple(between(0.03, 0.13) for _ in range(3))
-        stage.choose((stage.round_box, stage.box))(stage.choose(skins), at, half, rotation=turned(0, between(-0.5, 0.5)))
+        at, half = (
+            (between(-0.25, 0.3), between(-0.14, 0.14), between(0.22, 0.62)),
+            tuple(between(0.03, 0.13) for _ in range(3)),
+        )
+        stage.choose((stage.round_box, stage.box))(
+            stage.choose(skins), at, half, rotation=turned(0, between(-0.5, 0.5))
+        )
     fins, lean = metal(stage), turned(0, between(-0.5, 0.5))
     for fin in range(stage.count(0, 8)):
         stage.box(fins, (0.08, 0, 0.42 + 0.025 * fin), (0.1, 0.12, 0.006), lean)

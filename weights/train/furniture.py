@@ -5,7 +5,19 @@ from __future__ import annotations
 import math
 
 from train.materials import (
-    NOISE, PICTURE, PLAID, PLAIN, PRINT, STRIPES, WOOD, black, colour, hard, material, metal, plain,
+    NOISE,
+    PICTURE,
+    PLAID,
+    PLAIN,
+    PRINT,
+    STRIPES,
+    WOOD,
+    black,
+    colour,
+    hard,
+    material,
+    metal,
+    plain,
 )  # fmt: skip
 from train.small_things import potted_plant, scatter, small_thing
 from train.stage import Stage, turned
@@ -152,7 +164,11 @@ def cabinet(stage: Stage, x: float, y: float, z: float, yaw: float) -> None:
         for row in range(rows):
             at = (-width + (2 * column + 1) * width / columns, (row + 0.5) * height / rows)
             stage.box(door, (at[0], -depth - 0.006, at[1]), (half_width, 0.008, half_height))
-            grip = (at[0] + half_width * stage.choose((0, 0.8)), -depth - 0.03, at[1] + half_height * stage.choose((0, 0.6)))
+            grip = (
+                at[0] + half_width * stage.choose((0, 0.8)),
+                -depth - 0.03,
+                at[1] + half_height * stage.choose((0, 0.6)),
+            )
             stage.box(handle, grip, (stage.choose((0.05, 0.01)), 0.012, 0.008))
     if height < 1.3 and stage.chance(0.6):
         scatter(stage, (x, y, z + height), yaw, (width * 0.85, depth * 0.7), stage.count(1, 5))

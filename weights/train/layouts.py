@@ -11,7 +11,7 @@ from train.materials import NOISE, PICTURE, PLAIN, SPECKLE, TILES, WOOD, black, 
 from train.outside import car, fence, house, street_lamp, tree
 from train.rooms import floor, light_anywhere, light_outdoors, light_room, room, wall, workshop_wall
 from train.small_things import SMALL_THINGS, scatter, small_thing
-from train.stage import Camera, Cut, FACING_VIEWER, Stage, Triple, turned
+from train.stage import FACING_VIEWER, Camera, Cut, Stage, Triple, turned
 
 DrawCamera = Callable[[], Camera]
 
@@ -364,6 +364,8 @@ def close_thing(stage: Stage, camera: Camera) -> None:
         foot, top = ((between(-0.5, 0.5), between(-0.5, 0.5), z) for z in (-0.5, 0.6))
         stage.rod(material(stage), foot, top, between(0.003, 0.03))
     elif kind == 1:
-        stage.capsule(plain(stage, "skin"), (0, 0, -0.4), (between(-0.1, 0.1), between(-0.1, 0.1), 0.08), between(0.02, 0.05))
+        stage.capsule(
+            plain(stage, "skin"), (0, 0, -0.4), (between(-0.1, 0.1), between(-0.1, 0.1), 0.08), between(0.02, 0.05)
+        )
     else:
         small_thing(stage, between(0.5, 1) * math.sqrt(distance))

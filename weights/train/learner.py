@@ -26,9 +26,7 @@ class Learner:
         self.parameters = list(self.network.parameters())
         groups = rate_groups(self.network, student)
         fused = device == "cuda"
-        self.optimiser = torch.optim.AdamW(
-            groups, lr=settings.rate, weight_decay=settings.weight_decay, fused=fused
-        )
+        self.optimiser = torch.optim.AdamW(groups, lr=settings.rate, weight_decay=settings.weight_decay, fused=fused)
 
     def learn(self, inputs: Tensor, inverse_depth: Tensor, step: int, progress: float) -> Tensor:
         """One step; the loss, still on the device, so that nothing waits for it."""
@@ -40,7 +38,7 @@ class Learner:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, _LARGEST_GRADIENT)
-        for parameter in self.parameters:   # a gradient that is no number is dropped without asking the device
+        for parameter in self.parameters:  # a gradient that is no number is dropped without asking the device
             if parameter.grad is not None:
                 parameter.grad.nan_to_num_(0, 0, 0)
         self.optimiser.step()

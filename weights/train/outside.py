@@ -5,7 +5,17 @@ from __future__ import annotations
 import math
 
 from train.materials import (
-    NOISE, PICTURE, PLAIN, SPECKLE, TILES, WINDOWS, WOOD, black, colour, material, plain,
+    NOISE,
+    PICTURE,
+    PLAIN,
+    SPECKLE,
+    TILES,
+    WINDOWS,
+    WOOD,
+    black,
+    colour,
+    material,
+    plain,
 )  # fmt: skip
 from train.stage import FACING_VIEWER, Cut, Stage, turned
 

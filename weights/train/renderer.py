@@ -69,7 +69,9 @@ class Renderer:
 
 def gpu_source() -> str:
     """All of render/ as one text, so that the compiler needs no search path."""
-    parts = [SOURCES / name for name in ("vector.cuh", "tables.cuh", "shapes.cuh", "patterns.cuh", "light.cuh", "render.cu")]
+    parts = [
+        SOURCES / name for name in ("vector.cuh", "tables.cuh", "shapes.cuh", "patterns.cuh", "light.cuh", "render.cu")
+    ]
     lines = [line for part in parts for line in part.read_text().splitlines()]
     return "\n".join(line for line in lines if not line.startswith(('#include "', "#pragma once")))
 

@@ -6,7 +6,20 @@ import math
 
 from train.furniture import shelf, stacked_boxes
 from train.materials import (
-    CHECKER, GRADIENT, MARBLE, NOISE, PICTURE, PLAIN, SPECKLE, STRIPES, TILES, WOOD, black, colour, material, metal,
+    CHECKER,
+    GRADIENT,
+    MARBLE,
+    NOISE,
+    PICTURE,
+    PLAIN,
+    SPECKLE,
+    STRIPES,
+    TILES,
+    WOOD,
+    black,
+    colour,
+    material,
+    metal,
     plain,
 )  # fmt: skip
 from train.small_things import small_thing, tangle
@@ -94,7 +107,10 @@ def _window(stage: Stage, x: float) -> None:
 
 def _hanging_tools(stage: Stage, x: float) -> None:
     """A board with rods and blocks on hooks, as in a workshop."""
-    board, tools = material(stage, stage.choose((WOOD, PLAIN, NOISE)), size=1), [metal(stage), plain(stage), plain(stage)]
+    board, tools = (
+        material(stage, stage.choose((WOOD, PLAIN, NOISE)), size=1),
+        [metal(stage), plain(stage), plain(stage)],
+    )
     stage.box(board, (x, -0.01, 1.4), (0.6, 0.01, 0.4))
     for _ in range(stage.count(4, 12)):
         skin = stage.choose(tools)

@@ -38,7 +38,7 @@ class Draw:
 
 
 def photographed(radiance: Tensor) -> Tensor:
-    """(n, 3, height, width) linear light -> 0..1 in 256 steps, as from a camera. Sides are multiples of 8."""
+    """(n, 3, height, width) linear light -> 0..1 in 256 steps, as from a camera. n >= 2, sides multiples of 8."""
     draw = Draw(radiance)
     light = exposed(torch.nan_to_num(radiance, 0, 50, 0).clamp(0, 200), draw)
     light = vignetted(light, draw)
@@ -48,7 +48,8 @@ def photographed(radiance: Tensor) -> Tensor:
     picture = sharpened(picture, draw)
     # The order of the pictures is random, so these two need not draw whom they befall.
     few = max(1, len(picture) // _ONE_IN)
-    picture = torch.cat([randomly_filtered(picture[:few]), picture[few:-few], of_low_resolution(picture[-few:])])
+    most = picture[few : len(picture) - few]
+    picture = torch.cat([randomly_filtered(picture[:few]), most, of_low_resolution(picture[-few:])])
     picture = torch.where(draw.chance(0.5), compressed(picture, draw.between(20, 95)), picture)
     return torch.round(picture.clamp(0, 1) * 255) / 255
 
@@ -154,5 +155,3 @@ def _cosine_matrix() -> Tensor:
     matrix = torch.cos((2 * n[None] + 1) * n[:, None] * math.pi / 16) * 0.5
     matrix[0] /= math.sqrt(2)
     return matrix
-
-

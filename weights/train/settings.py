@@ -34,7 +34,7 @@ class Settings:
     """seconds: of training, which the learning rate's schedule follows; making textures and exporting come on top."""
 
     seed: int = 1
-    seconds: float = 800.0
+    seconds: float = 720.0
     most_steps: int | None = None
     scenes_a_batch: int = 32
     views_a_scene: int = 2

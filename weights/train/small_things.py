@@ -8,7 +8,21 @@ import math
 from collections.abc import Callable, Sequence
 
 from train.materials import (
-    GRADIENT, MARBLE, NOISE, PICTURE, PLAIN, PRINT, STRIPES, TILES, WOOD, black, colour, hard, material, metal, plain,
+    GRADIENT,
+    MARBLE,
+    NOISE,
+    PICTURE,
+    PLAIN,
+    PRINT,
+    STRIPES,
+    TILES,
+    WOOD,
+    black,
+    colour,
+    hard,
+    material,
+    metal,
+    plain,
 )  # fmt: skip
 from train.stage import FACING_VIEWER, UPRIGHT, Cut, Stage, Triple, turned
 
@@ -158,7 +172,11 @@ def books(stage: Stage, k: float = 1.0) -> None:
 
 
 def laptop(stage: Stage, k: float = 1.0) -> None:
-    shell, width, depth = stage.choose((black, metal))(stage), stage.between(0.14, 0.19) * k, stage.between(0.1, 0.13) * k
+    shell, width, depth = (
+        stage.choose((black, metal))(stage),
+        stage.between(0.14, 0.19) * k,
+        stage.between(0.1, 0.13) * k,
+    )
     stage.box(shell, (0, 0, 0.008 * k), (width, depth, 0.008 * k))
     keys = material(stage, TILES, (0.02,) * 3, (0.1,) * 3, size=0.12 * k)
     stage.box(keys, (0, 0.02 * k, 0.0165 * k), (width * 0.9, depth * 0.5, 0.001 * k))
@@ -290,7 +308,11 @@ def toy(stage: Stage, k: float = 1.0) -> None:
         elif kind == 2:
             stage.superquadric(skin, at, half, stage.between(1, 6))
         else:
-            end = (at[0] + stage.between(-0.1, 0.1) * k, at[1] + stage.between(-0.1, 0.1) * k, stage.between(0.02, 0.2) * k)
+            end = (
+                at[0] + stage.between(-0.1, 0.1) * k,
+                at[1] + stage.between(-0.1, 0.1) * k,
+                stage.between(0.02, 0.2) * k,
+            )
             stage.rod(skin, at, end, stage.between(0.005, 0.03) * k)
 
 
@@ -356,5 +378,7 @@ def scatter(
         stage.choose(kinds)(stage, k * stage.between(0.7, 1.3))
         if stage.chance(0.12):
             lean = stage.choose((math.pi / 2, stage.between(-0.4, 0.4)))
-            stage.place(*at, z + stage.between(0, 0.1), rotation=turned(stage.any_yaw(), lean, stage.between(-0.3, 0.3)))
+            stage.place(
+                *at, z + stage.between(0, 0.1), rotation=turned(stage.any_yaw(), lean, stage.between(-0.3, 0.3))
+            )
             stage.choose(kinds)(stage, k * stage.between(0.5, 1))

@@ -2,11 +2,12 @@
 
 The kinds follow what makes drawn pictures good teachers of vision: dead leaves and coloured noise with the statistics
 of photographs (M. Baradad et al., "Learning to see by looking at noise", NeurIPS 2021), and man-made regularity:
-stones, weave, brush strokes, print. Some look deep although they are flat, so that the network learns not to trust them.
+stones, weave, brush strokes, print. Some look deep although they are flat, so that the network learns to doubt them.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -71,7 +72,7 @@ def dead_leaves(rng: Random) -> Picture:
         part = np.s_[y : y + height, x : x + width]
         cover = mask[part][..., None].astype(np.float32) / 255
         ink = colours[rng.integers(len(colours))] * rng.uniform(0.75, 1.25)
-        if shaded:   # lit from one side, as if round
+        if shaded:  # lit from one side, as if round
             ramp = np.linspace(rng.uniform(0.5, 1), rng.uniform(1, 1.4), width, dtype=np.float32)
             ink = ink * ramp[None, :, None]
         picture[part] = picture[part] * (1 - cover) + ink * cover
@@ -211,7 +212,7 @@ def texture(seed: int, number: int) -> NDArray[np.uint8]:
 
 
 def pyramid(picture: Picture) -> NDArray[np.uint8]:
-    levels, light = [], picture.astype(np.float32) ** 2   # means are taken of light, or far textures grow dark
+    levels, light = [], picture.astype(np.float32) ** 2  # means are taken of light, or far textures grow dark
     for level in range(LEVELS):
         side = SIDE >> level
         small = cv2.resize(light, (side, side), interpolation=cv2.INTER_AREA) if level else light
@@ -223,5 +224,7 @@ def atlas(seed: int, count: int, processes: int = 1) -> NDArray[np.uint8]:
     """uint8 (count, PICTURE_TEXELS, 3)."""
     if processes == 1:
         return np.stack([texture(seed, number) for number in range(count)])
-    with ProcessPoolExecutor(processes) as pool:
+    # A process that holds a GPU must not be forked.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, spawn, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         return np.stack(list(pool.map(partial(texture, seed), range(count), chunksize=8)))
