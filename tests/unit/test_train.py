@@ -214,6 +214,17 @@ def test_an_exported_network_gives_what_the_trained_one_gives(tmp_path):
     torch.testing.assert_close(folded, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_the_error_that_chooses_does_not_see_scale_and_shift_and_a_hopeless_picture_counts_once():
+    from train.validation import relative_error, typical_error
+
+    depth_m = np.random.default_rng(0).uniform(1, 5, (16, 24))
+    assert relative_error(3 / depth_m + 7, depth_m) < 1e-9
+    assert relative_error(-1 / depth_m, depth_m) < 1e-9
+    good, hopeless = 1 / depth_m + 0.05, np.random.default_rng(1).uniform(0, 1, (16, 24))
+    errors = [relative_error(map_, depth_m) for map_ in (good, hopeless)]
+    assert typical_error([good, hopeless], [depth_m] * 2) <= math.sqrt(0.02 * errors[1]) + 1e-9
+
+
 def test_a_run_goes_by_whichever_ends_first():
     assert Settings(seconds=100).progress(50, 10**6) == 0.5
     assert Settings(seconds=100, most_steps=10).progress(1, 8) == 0.8

@@ -3,7 +3,7 @@
     python -m train.evaluate [MODEL.onnx ...] [--card card.json]        from the folder weights/
 
 Motorcycle (Middlebury 2014, quarter size): depth is 1 / disparity, the offset of the principal points taken as zero;
-the fit is least squares in inverse depth over all known pixels. ZED 2i frame: no truth is known, so only the pixels count
+the fit is least squares in inverse depth over all known pixels. ZED 2i frame: no truth is known, so only pixels count
 where depthd's block matcher is sure of itself. The pictures lie at ../shared/data from the project's root.
 """
 

@@ -42,11 +42,41 @@ def export(network: Network, path: Path) -> None:
         do_constant_folding=True,
         dynamic_axes={"input": axes, "output": axes},
     )
-    model = with_half_weights(onnx.load(temporary))
+    model = with_half_weights(with_uneven_padding(onnx.load(temporary)))
     temporary.unlink()
     onnx.checker.check_model(model)
     onnx.save(model, path.with_suffix(".tmp"))
     path.with_suffix(".tmp").replace(path)
+
+
+def with_uneven_padding(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Lets convolutions pad by themselves: PyTorch cannot pad one side more than the other, ONNX can, and a runtime
+    then copies nothing.
+    """
+    graph = model.graph
+    padded = {node.output[0]: node for node in graph.node if node.op_type == "Pad"}
+    for node in graph.node:
+        if node.op_type != "Conv" or node.input[0] not in padded:
+            continue
+        pad = padded[node.input[0]]
+        attributes = {attribute.name: attribute for attribute in node.attribute}
+        kernel = attributes["kernel_shape"].ints[0]
+        before, after = (kernel - 2) // 2, (kernel - 1) // 2
+        attributes["pads"].ints[:] = [before, before, after, after]
+        node.input[0] = pad.input[0]
+    _drop_unread(graph)
+    return model
+
+
+def _drop_unread(graph: onnx.GraphProto) -> None:
+    """Nodes whose outputs nobody reads, and those that only they read."""
+    while True:
+        read = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+        unread = [node for node in graph.node if not read.intersection(node.output)]
+        if not unread:
+            return
+        for node in unread:
+            graph.node.remove(node)
 
 
 def with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
