@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from depthd.errors import DepthdError
+
 if TYPE_CHECKING:
     from depthd.config import MonoConfig
     from depthd.mono.base import MonoEngine
@@ -14,13 +16,44 @@ log = logging.getLogger(__name__)
 
 def open_engine(config: MonoConfig) -> MonoEngine:
     """Loads the configured model into the configured engine. Raises DepthdError; `prepare` comes next."""
-    if config.engine == "onnx":
-        return _open_onnx(config)
     if config.engine == "tensorrt":
         return _open_tensorrt(config)
+    portable = (_open_onnx_half, _open_onnx) if _half_precision_is_possible(config) else (_open_onnx,)
+    openers = portable if config.engine == "onnx" else (_open_tensorrt, *portable)
+    if len(openers) == 1:
+        return openers[0](config)
     from depthd.mono.fallback import FirstThatWorks
 
-    return FirstThatWorks(config, (_open_tensorrt, _open_onnx))
+    return FirstThatWorks(config, openers)
+
+
+def _half_precision_is_possible(config: MonoConfig) -> bool:
+    """Whether the portable engine will run on a GPU; on a CPU half precision is slower."""
+    from depthd.mono.onnx import has_provider
+
+    if config.precision != "fp16":
+        return False
+    try:
+        here = [provider for provider in config.providers if has_provider(provider)]
+    except DepthdError:  # said when the portable engine is opened
+        return False
+    return here[:1] == ["cuda"]
+
+
+def _open_onnx_half(config: MonoConfig) -> MonoEngine:
+    from depthd.mono.cuda_memory import CudaMemory
+    from depthd.mono.engine_cache import engines_folder
+    from depthd.mono.model import find_model
+    from depthd.mono.onnx_half import HalfOnnxEngine
+
+    return HalfOnnxEngine(
+        find_model(config.model, folder=config.weights_dir),
+        engines_folder(config.weights_dir),
+        CudaMemory(),
+        config.threads,
+        config.short_side_px,
+        config.aspect == "square",
+    )
 
 
 def _open_onnx(config: MonoConfig) -> MonoEngine:

@@ -27,17 +27,21 @@ class DeviceBinding:
         memory: DeviceMemory,
     ) -> None:
         self._session = session
+        self._card = card
         self._memory = memory
-        self._preprocessor = memory.preprocessor(card, *picture_size, *input_size)
+        self._picture_size = picture_size
+        self._preprocessor: Any = None
         self.input = memory.empty((1, 3, *input_size), np.float32)
         self.output = memory.empty(output_shape, np.float32)
         shape = (1, *self.input.shape) if card.views else self.input.shape
         self._binding = session.io_binding()
-        self._binding.bind_input(names[0], "cuda", 0, np.float32, shape, memory.address(self.input))
-        self._binding.bind_output(names[1], "cuda", 0, np.float32, output_shape, memory.address(self.output))
+        self._binding.bind_input(names[0], memory.device, 0, np.float32, shape, memory.address(self.input))
+        self._binding.bind_output(names[1], memory.device, 0, np.float32, output_shape, memory.address(self.output))
 
     def run(self, left_bgr: Array) -> Array:
         """uint8 (height, width, 3) on the device -> float32 (h, w) there, in a reused buffer."""
+        if self._preprocessor is None:
+            self._preprocessor = self._memory.preprocessor(self._card, *self._picture_size, *self.input.shape[-2:])
         self._memory.after_current()
         self._preprocessor.run(left_bgr, self.input, self._memory)
         # ONNX Runtime has a stream of its own and waits for it at the end of a run, but not for ours at the
