@@ -25,8 +25,7 @@ typedef struct Row {
 enum { BLOCK = 256, BYTES = 32 };
 typedef uint8_t Bytes __attribute__((vector_size(BYTES), aligned(1), may_alias));
 
-/* Some pixels of a row before they are packed. Four bytes per value, so that all planes have the same number of values in a vector
- * register. */
+/* Some pixels of a row before they are packed. Four bytes per value, so that a vector register holds as many of each. */
 typedef struct Block {
     int32_t source[BLOCK];
     float sigma[BLOCK];
@@ -100,7 +99,8 @@ static void merge_band(void *context, int cell_row, int worker)
     const Merging *job = context;
     const DepthdFusion *f = job->f;
     const int width = f->p.width, first_cell = cell_row * f->p.columns;
-    float *sigma = depthd_scratch_of(f, worker), *rim_share = sigma + width, *unknown = rim_share + width, *none = unknown + width;
+    float *sigma = depthd_scratch_of(f, worker), *rim_share = sigma + width;
+    float *unknown = rim_share + width, *none = unknown + width;
     if (job->fitted) {
         repeat_row(f->alignment.sigma + first_cell, f->p.cell_px, width, sigma);
         repeat_row(f->alignment.rim_share + first_cell, f->p.cell_px, width, rim_share);

@@ -122,11 +122,12 @@ def overview(
 ) -> Array:
     """Left picture, stereo depth with its holes, fused depth and source map in one picture, two by two."""
     scale = DepthScale.of(depth_m)
+    text = _text_scale(left_bgr.shape[0])
     panels = [
-        _titled("left picture", left_bgr),
-        _titled("stereo depth", with_depth_bar(depth_picture(stereo_depth_m, scale), scale)),
-        _titled("whom each pixel comes from", with_source_legend(source_picture(source), share_per_source)),
-        _titled("fused depth", with_depth_bar(depth_picture(depth_m, scale), scale)),
+        _titled("left picture", left_bgr, text),
+        _titled("stereo depth", with_depth_bar(depth_picture(stereo_depth_m, scale), scale), text),
+        _titled("whom each pixel comes from", with_source_legend(source_picture(source), share_per_source), text),
+        _titled("fused depth", with_depth_bar(depth_picture(depth_m, scale), scale), text),
     ]
     rows = [_side_by_side(panels[:2]), _side_by_side(panels[2:])]
     width = max(row.shape[1] for row in rows)
@@ -139,10 +140,8 @@ def write_picture(path: Path, picture: Array) -> None:
         raise DepthdError(f"cannot write the picture {path}", "check the folder and the free space")
 
 
-def _titled(title: str, picture: Array) -> Array:
-    height, width = picture.shape[:2]
-    text = _text_scale(height)
-    strip = np.zeros((round(36 * text), width, 3), np.uint8)
+def _titled(title: str, picture: Array, text: float) -> Array:
+    strip = np.zeros((round(36 * text), picture.shape[1], 3), np.uint8)
     _write(strip, title, (round(8 * text), round(25 * text)), text)
     return np.concatenate([strip, picture], axis=0)
 

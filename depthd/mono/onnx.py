@@ -39,6 +39,8 @@ class OnnxEngine:
     picture and give one map.
     """
 
+    title = "ONNX Runtime"
+
     def __init__(
         self,
         model: Model,

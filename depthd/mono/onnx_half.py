@@ -138,6 +138,8 @@ class HalfOnnxEngine:
     load, or where no recipe passes the golden check.
     """
 
+    title = "ONNX Runtime in half precision"
+
     def __init__(
         self,
         model: Model,
