@@ -387,7 +387,7 @@ def _camera(sl: Any, new: bool, world: World) -> Any:
             world.refresh()
             world.grabs += 1
             fault = world.faults.pop(world.grabs, None)
-            if fault == "hang":
+            if fault == "hang" or world.hanging:
                 world.hang()
             elif fault is not None:
                 return code(fault)

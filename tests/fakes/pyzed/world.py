@@ -66,6 +66,8 @@ class World:
     opened: int = 0
     open_now: int = 0
     settings: dict[str, int] = field(default_factory=dict)
+    hanging: bool = False
+    """Every grab never comes back."""
     released: threading.Event = field(default_factory=threading.Event)
     """Lets a hanging grab go, at the end of a test."""
 
