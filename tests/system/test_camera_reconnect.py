@@ -120,17 +120,39 @@ def test_a_stream_whose_server_is_gone_for_a_while_comes_back(zed_daemon, sdk):
 
 
 @pytest.mark.parametrize("sdk", ["4.2", "5.2"])
-def test_too_little_usb_bandwidth_is_told_and_waited_for(zed_daemon, sdk):
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("low_bandwidth", "the USB bandwidth is too low for the ZED"),
+        ("held_by_another", "another process holds the ZED"),
+    ],
+)
+def test_what_keeps_a_camera_from_opening_is_told_and_waited_for(zed_daemon, sdk, fault, words):
     zed = zed_daemon(sdk)
     with zed.daemon.attach() as reader:
         before = next_frame(reader).id
-        zed.change(plugged=False, low_bandwidth=True)
+        zed.change(plugged=False, **{fault: True})
         wait_for_state(reader, CameraState.LOST)
-        zed.change(plugged=True, low_bandwidth=True)
-        zed.daemon.wait_for_words("the USB bandwidth is too low for the ZED")
-        zed.change(low_bandwidth=False)
+        zed.change(plugged=True, **{fault: True})
+        zed.daemon.wait_for_words(words)
+        zed.change(**{fault: False})
         wait_for_state(reader, CameraState.RUNNING)
         assert next_frame(reader).id > before
+
+
+@pytest.mark.parametrize("sdk", ["4.2", "5.2"])
+def test_an_opening_that_holds_pythons_lock_for_ever_ends_the_process_and_its_successor_opens(zed_daemon, sdk):
+    zed = zed_daemon(sdk, "--set", "service.camera_limit_s=1", "--restart")
+    with zed.daemon.attach() as reader:
+        before = next_frame(reader).writer_id
+        zed.change(plugged=False, opening_hangs=True)
+        wait_for_state(reader, CameraState.LOST)
+        zed.change(plugged=True, opening_hangs=True)
+        zed.daemon.wait_for_words("stuck: opening the camera took longer than 1")
+        zed.change(opening_hangs=False)
+        while next_frame(reader).writer_id == before:
+            pass
+    assert zed.daemon.stop(signal.SIGTERM) == 0
 
 
 @pytest.mark.parametrize("sdk", ["4.2", "5.2"])

@@ -68,6 +68,8 @@ class World:
     settings: dict[str, int] = field(default_factory=dict)
     hanging: bool = False
     """Every grab never comes back."""
+    opening_hangs: bool = False
+    """open() never comes back, and holds Python's lock."""
     released: threading.Event = field(default_factory=threading.Event)
     """Lets a hanging grab go, at the end of a test."""
 
