@@ -60,7 +60,9 @@ class Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--provider", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--model", help="name, .onnx file, or yardstick; default: the embedded model and the yardstick")
+    parser.add_argument(
+        "--model", help="name, .onnx file, or yardstick; default: the embedded model (CPU) and the yardstick"
+    )
     parser.add_argument("--sizes", help="short sides in px, separated by commas; default depends on the model")
     parser.add_argument("--runs", type=int, default=0, help="timed runs; default 30 on the CPU, 300 on a GPU")
     parser.add_argument("--threads", type=int, default=2)
