@@ -84,6 +84,8 @@ class ZedCamera:
         self._slot = (self._slot + 1) % FRAMES_IN_FLIGHT
         mats, resolution = self._mats[self._slot], self._resolution
         self._need(self._zed.retrieve_image(mats.left, self._left_view, self._memory, resolution))
+        # At once, while the picture is in the cache.
+        left = self._bgr_of(mats.left, self._bgr)
         depth = right = None
         if mats.depth is not None:
             measure = self._sl.MEASURE.DEPTH
@@ -99,7 +101,7 @@ class ZedCamera:
             captured_ns=self._monotonic(picture_ns),
             picture_clock_ns=picture_ns,
             camera=self._camera,
-            left_bgr=self._bgr_of(mats.left, self._bgr),
+            left_bgr=left,
             right_bgr=right,
             depth_m=depth,
         )
