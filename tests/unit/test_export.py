@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from depthd.export import clouds
 from depthd.export.panels import (
     SOURCE_COLOURS_BGR,
     DepthScale,
@@ -20,6 +21,7 @@ from depthd.export.panels import (
 )
 from depthd.export.ply import VERTEX, points_of, write_ply
 from depthd.frame import Camera, Source
+from depthd.saved import SavedFrame
 
 CAMERA = Camera(width=5, height=4, fx=6.0, fy=7.0, cx=2.0, cy=1.5, baseline_m=0.12)
 
@@ -123,3 +125,20 @@ def test_the_overview_shows_four_maps_even_where_nothing_is_known():
     assert picture.dtype == np.uint8
     assert picture.shape[0] >= 2 * height
     assert picture.shape[1] >= 2 * width
+
+
+@pytest.mark.parametrize("suffix", [".ply", ".pcd"])
+def test_open3d_writes_the_same_points_as_depthd_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str):
+    open3d = pytest.importorskip("open3d", exc_type=ImportError, reason="Open3D is missing: pip install open3d")
+    depth_m, left_bgr, source = a_frame()
+    depth_m[0, 0] = np.nan
+    frame = SavedFrame(CAMERA, depth_m, source, None, left_bgr)
+    assert clouds.write_cloud(tmp_path / f"open3d{suffix}", frame, "fused") == depth_m.size - 1
+    assert b"depthd" not in (tmp_path / f"open3d{suffix}").read_bytes()[:60]
+    monkeypatch.setattr(clouds, "_open3d_wrote", lambda *_: False)
+    clouds.write_cloud(tmp_path / f"own{suffix}", frame, "fused")
+    theirs, own = (open3d.t.io.read_point_cloud(str(tmp_path / f"{name}{suffix}")) for name in ("open3d", "own"))
+    for field in ("positions", "colors", "source"):
+        np.testing.assert_array_equal(theirs.point[field].numpy(), own.point[field].numpy())
+    assert len(own.point.positions) == depth_m.size - 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"open3d{suffix}", f"own{suffix}"]
