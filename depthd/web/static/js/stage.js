@@ -165,6 +165,7 @@ export class Stage {
     picture.addEventListener("pointerdown", (event) => {
       if (!this.judging) return;
       picture.setPointerCapture(event.pointerId);
+      this.region = null;
       this.corner = pixelOf(event);
     });
     picture.addEventListener("pointermove", (event) => {
@@ -218,6 +219,7 @@ export class Stage {
   markCorner() {
     if (!this.pointer) return;
     if (!this.corner) {
+      this.region = null;
       this.corner = this.pointer;
       return;
     }
