@@ -105,13 +105,11 @@ def residual_picture(frame: SavedFrame, region: Region, report: ShapeReport) -> 
     """uint8 BGR: the picture in grey, the region coloured from -3 RMS (purple) to +3 RMS (orange)."""
     import cv2
 
+    from depthd.export.panels import signed_picture
+
     grey = cv2.cvtColor(cv2.cvtColor(frame.picture, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
-    level = np.clip(report.residual_m / (3 * max(report.rms_m, 1e-9)), -1, 1)
-    # Between the ends of ColorBrewer's PuOr, which colour-blind eyes tell apart.
-    ends = np.array([[129, 58, 94], [247, 247, 247], [1, 97, 230]], np.float64)
-    share = np.abs(np.nan_to_num(level))[..., None]
-    end = np.where(level[..., None] > 0, ends[2], ends[0])
-    coloured = (ends[1] * (1 - share) + end * share).astype(np.uint8)
+    level = report.residual_m / (3 * max(report.rms_m, 1e-9))
+    coloured = signed_picture(level)
     part = region.of(grey)
     part[np.isfinite(level)] = coloured[np.isfinite(level)]
     cv2.rectangle(

@@ -50,13 +50,14 @@ _LONGEST_MESSAGE = 4096
 
 @dataclass(frozen=True)
 class ViewOptions:
-    """name: of the shared memory. token: None lets depthd decide (see depthd/web/access.py)."""
+    """name: of the shared memory. token: None lets depthd decide (see depthd/web/access.py). picture: jpeg or webp."""
 
     name: str = "depthd"
     address: str = "127.0.0.1"
     port: int = 8080
     token: str | None = None
     maximum_fps: float = 30.0
+    picture: str = "jpeg"
 
 
 class Server:
@@ -123,7 +124,9 @@ class Server:
             ) from None
 
     async def _watching(self, _app: web.Application):  # type: ignore[no-untyped-def]
-        self.watcher = Watcher(self.options.name, self.hub, asyncio.get_running_loop(), self.options.maximum_fps)
+        self.watcher = Watcher(
+            self.options.name, self.hub, asyncio.get_running_loop(), self.options.maximum_fps, self.options.picture
+        )
         self.watcher.start()
         yield
         await asyncio.to_thread(self.watcher.stop)
@@ -158,7 +161,7 @@ class Server:
         frame = self.watcher.held_frame(frame_id) if self.watcher and isinstance(frame_id, int) else None
         if frame is None:
             return False
-        encoded = await asyncio.to_thread(encode, frame, viewer.wanted)
+        encoded = await asyncio.to_thread(encode, frame, viewer.wanted, self.options.picture)
         viewer.send_next(encoded.message(viewer.wanted, held=True))
         return True
 
