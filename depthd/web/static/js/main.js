@@ -71,6 +71,8 @@ function showFrame(next) {
 
 /** The writer's rate, from its own times and ids, whatever this page has dropped. */
 function count(header) {
+  // A frame that is held comes again when more of it is asked for.
+  if (arrivals.at(-1)?.id === header.id && arrivals.at(-1).writer === header.writer) return;
   if (arrivals.length && (header.id <= arrivals.at(-1).id || header.writer !== arrivals.at(-1).writer)) arrivals = [];
   arrivals.push({ id: header.id, ns: header.captured_ns, writer: header.writer });
   if (arrivals.length > 30) arrivals.shift();
