@@ -13,8 +13,10 @@ from depthd.export import clouds
 from depthd.export.panels import (
     SOURCE_COLOURS_BGR,
     DepthScale,
+    comparison,
     depth_picture,
     overview,
+    signed_picture,
     source_picture,
     with_depth_bar,
     with_source_legend,
@@ -115,6 +117,26 @@ def test_bars_and_legends_leave_the_map_itself_as_it_is(size: tuple[int, int]):
     np.testing.assert_array_equal(with_depth_bar(picture, scale)[:, :width], picture)
     sources = source_picture(source)
     np.testing.assert_array_equal(with_source_legend(sources, (1 / 6,) * 6)[:height], sources)
+
+
+def test_a_sign_is_told_by_colour_and_a_hole_by_hatching():
+    level = np.array([[-1.0, 0.0, 1.0, -9.0, np.nan]] * 3)
+    below, middle, above, far_below, hole = signed_picture(level)[1].astype(int)
+    assert below[0] > below[1], "purple: more blue than green"
+    assert above[2] > above[0], "orange: more red than blue"
+    assert middle.min() > 240
+    np.testing.assert_array_equal(far_below, below)
+    assert np.ptp(hole) == 0
+
+
+def test_a_comparison_shows_both_depths_on_one_scale_and_the_error():
+    stereo_m = np.full((60, 80), 2.0, np.float32)
+    stereo_m[:, :40] = 4.0
+    mono_m = stereo_m / np.float32(1.2)
+    picture = comparison(stereo_m, mono_m, limit=0.2)
+    orange = signed_picture(np.array([[1.0]]))[0, 0]
+    assert (picture[-30, -40] == orange).all(), "mono says 20 % nearer in inverse depth"
+    assert picture.shape[1] > 3 * 80
 
 
 def test_the_overview_shows_four_maps_even_where_nothing_is_known():
