@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from depthd.web.encode import PARTS, EncodedFrame
 
 IN_FLIGHT = 2
-"""Frames that a viewer may have been sent without having drawn them. One more would only make pictures
+"""Frames that a viewer may have been sent without having decoded them. One more would only make pictures
 older.
 """
 
@@ -36,7 +36,7 @@ class Demand:
 
 @dataclass(eq=False)
 class Viewer:
-    """One open page. It gets the newest frame when it has drawn the last but one; frames between are
+    """One open page. It gets the newest frame when it has decoded the last but one; frames between are
     dropped.
     """
 
