@@ -54,9 +54,11 @@ class Viewer:
     def ready(self) -> bool:
         if self.hold_next:
             return True
-        return not self.holding and self.in_flight < IN_FLIGHT and self.next_message is None
+        return not self.holding and self.in_flight < IN_FLIGHT
 
     def send_next(self, message: bytes) -> None:
+        # One that takes the place of another is not one more.
+        self.in_flight += self.next_message is None
         self.next_message = message
         self.wake.set()
 
@@ -73,7 +75,6 @@ class Viewer:
                 await self.connection.send_str(pong)
             if self.next_message is not None:
                 message, self.next_message = self.next_message, None
-                self.in_flight += 1
                 await self.connection.send_bytes(message)
 
 
