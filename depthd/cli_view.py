@@ -32,6 +32,9 @@ def view(
     token_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Read the token from the first line of this file.")
     ] = None,
+    control: Annotated[
+        Path | None, typer.Option(metavar="SOCKET", help="The daemon's control.socket, where it is set.")
+    ] = None,
     picture: Annotated[
         str, typer.Option(metavar="jpeg|webp", help="webp: half the bytes for thirty times the time; for slow links.")
     ] = "jpeg",
@@ -49,7 +52,7 @@ def view(
         token = token_in(token_file)
     if picture not in PICTURES:
         raise UsageError(f"--picture {picture} is unknown", f"use {' or '.join(PICTURES)}")
-    options = server.ViewOptions(name, host, port, token, fps, picture)
+    options = server.ViewOptions(name, host, port, token, fps, picture, control)
     warning = server.warning_for(options)
     if warning:
         typer.echo(warning, err=True)

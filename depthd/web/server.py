@@ -50,7 +50,9 @@ _LONGEST_MESSAGE = 4096
 
 @dataclass(frozen=True)
 class ViewOptions:
-    """name: of the shared memory. token: None lets depthd decide (see depthd/web/access.py). picture: jpeg or webp."""
+    """name: of the shared memory. token: None lets depthd decide (see depthd/web/access.py). picture: jpeg or webp. control: the
+    daemon's control socket where it is not in its usual place.
+    """
 
     name: str = "depthd"
     address: str = "127.0.0.1"
@@ -58,6 +60,7 @@ class ViewOptions:
     token: str | None = None
     maximum_fps: float = 30.0
     picture: str = "jpeg"
+    control: Path | None = None
 
 
 class Server:
@@ -166,13 +169,13 @@ class Server:
         return True
 
     async def _health(self, _request: web.Request) -> web.Response:
-        report = await asyncio.to_thread(health.health_of, self.options.name)
+        report = await asyncio.to_thread(health.health_of, self.options.name, self.options.control)
         return web.json_response({**report, "viewers": len(self.hub)})
 
     async def _knobs(self, _request: web.Request) -> web.Response:
         """What the daemon lets be changed; `allowed` is false where this page has no token."""
         try:
-            answer = await asyncio.to_thread(knobs.read, self.options.name)
+            answer = await asyncio.to_thread(knobs.read, self.options.name, self.options.control)
         except DepthdError as error:
             return web.json_response({"allowed": False, "knobs": [], "why": str(error)})
         why = "" if self.token else "start depthd view with a token to change them"
@@ -184,7 +187,7 @@ class Server:
             raise web.HTTPForbidden(text="depthd: only a page with a token may change anything\n")
         try:
             change = knobs.change_of(await request.text())
-            answer = await asyncio.to_thread(knobs.turn, self.options.name, change)
+            answer = await asyncio.to_thread(knobs.turn, self.options.name, self.options.control, change)
         except DepthdError as error:
             raise web.HTTPBadRequest(text=f"depthd: {error}\n") from None
         return web.json_response({"allowed": True, "knobs": answer, "why": ""})
