@@ -50,8 +50,9 @@ _LONGEST_MESSAGE = 4096
 
 @dataclass(frozen=True)
 class ViewOptions:
-    """name: of the shared memory. token: None lets depthd decide (see depthd/web/access.py). picture: jpeg or webp. control: the
-    daemon's control socket where it is not in its usual place.
+    """name: of the shared memory. token: None lets depthd decide (see depthd/web/access.py). picture: jpeg or webp.
+
+    control: the daemon's control socket where it is not in its usual place.
     """
 
     name: str = "depthd"
