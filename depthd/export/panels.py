@@ -80,6 +80,38 @@ def source_picture(source: Array) -> Array:
     return colours[source]
 
 
+def signed_picture(level: Array) -> Array:
+    """float -1 to 1 (clipped) -> uint8 BGR: purple, white, orange; not finite: hatched.
+
+    Between the ends of ColorBrewer's PuOr, which colour-blind eyes tell apart.
+    """
+    below, middle, above = (np.array(colour, np.float64) for colour in ((129, 58, 94), (247, 247, 247), (1, 97, 230)))
+    known = np.isfinite(level)
+    share = np.clip(np.abs(np.where(known, level, 0.0)), 0.0, 1.0)[..., None]
+    end = np.where(np.where(known, level, 0.0)[..., None] > 0, above, below)
+    picture = (middle * (1 - share) + end * share).astype(np.uint8)
+    picture[~known] = _hatching(level.shape)[~known]
+    return picture
+
+
+def comparison(stereo_depth_m: Array, mono_depth_m: Array, limit: float = 0.2) -> Array:
+    """Stereo depth, fitted mono's depth of the same size on the same scale, and how far mono is off, side by side.
+
+    limit: the relative error in inverse depth at which the colours end.
+    """
+    scale = DepthScale.of(stereo_depth_m)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        error = np.where(np.isfinite(stereo_depth_m), stereo_depth_m / mono_depth_m - 1.0, np.nan)
+    title = f"mono against stereo, {-100 * limit:.0f} % (purple) to {100 * limit:.0f} % (orange)"
+    return _side_by_side(
+        [
+            _titled("stereo depth", with_depth_bar(depth_picture(stereo_depth_m, scale), scale)),
+            _titled("fitted mono", with_depth_bar(depth_picture(mono_depth_m, scale), scale)),
+            _titled(title, signed_picture(error / limit)),
+        ]
+    )
+
+
 def with_depth_bar(picture: Array, scale: DepthScale) -> Array:
     """Adds a colour bar in metres at the right."""
     height = picture.shape[0]
