@@ -31,8 +31,9 @@ RELOADS = 1000
 PROGRAM = "/opt/depthd/bin/depthd"
 PYTHON = "/opt/depthd/bin/python"
 CACHES = ("CACHE_DIRECTORY=/var/cache/depthd", "NUMBA_CACHE_DIR=/var/cache/depthd/numba")
-LIGHT = "camera: {kind: virtual, depth: sensor, fps: %d}\nmono: {short_side_px: 96}\nshared_memory: {planes: [left]}\n"
-"""Thirty frames a second on two ordinary cores: depth from the camera, a small network."""
+WALK = "/var/lib/depthd/walk"
+LIGHT = f"camera: {{kind: recording, path: {WALK}, fps: 30}}\nmono: {{short_side_px: 96}}\nshared_memory: {{planes: [left]}}\n"
+"""Thirty frames a second on two ordinary cores: pictures and depth from files, a small network."""
 
 
 def median(values: list[float]) -> float:
@@ -538,7 +539,9 @@ def test_the_live_page_is_a_unit_of_its_own_that_is_off_until_asked_for(service:
 @pytest.mark.timeout(5400)
 def test_it_runs_long_without_growing(service: Service, reach: Reach):
     seconds = SECONDS
-    service.configure(LIGHT % 30)
+    capture = [PROGRAM, "capture", "--save", "--count", "60", "-o", WALK, "--set", "camera.depth=sensor"]
+    subprocess.run(["runuser", "-u", "depthd", "--", "env", *CACHES, *capture], check=True, capture_output=True)
+    service.configure(LIGHT)
     assert service.start(), service.journal()
     with service.attach() as reader:
         pid = service.pid
