@@ -32,7 +32,11 @@ PROGRAM = "/opt/depthd/bin/depthd"
 PYTHON = "/opt/depthd/bin/python"
 CACHES = ("CACHE_DIRECTORY=/var/cache/depthd", "NUMBA_CACHE_DIR=/var/cache/depthd/numba")
 WALK = "/var/lib/depthd/walk"
-LIGHT = f"camera: {{kind: recording, path: {WALK}, fps: 30}}\nmono: {{short_side_px: 96}}\nshared_memory: {{planes: [left]}}\n"
+LIGHT = f"""
+camera: {{kind: recording, path: {WALK}, fps: 30}}
+mono: {{short_side_px: 96}}
+shared_memory: {{planes: [left]}}
+"""
 """Thirty frames a second on two ordinary cores: pictures and depth from files, a small network."""
 
 
