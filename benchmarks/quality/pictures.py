@@ -47,7 +47,7 @@ class Sheet:
         rows += [np.full_like(rows[0], 255)] * (-len(rows) % SHEET_COLUMNS)
         each = len(rows) // SHEET_COLUMNS
         sheet = np.hstack([np.vstack(rows[k * each : (k + 1) * each]) for k in range(SHEET_COLUMNS)])
-        cv2.imwrite(str(path), sheet, [cv2.IMWRITE_JPEG_QUALITY, 78])
+        cv2.imwrite(str(path), sheet, [cv2.IMWRITE_JPEG_QUALITY, 54])
 
 
 def _coloured(depth_m: Array, nearest: float) -> Array:
