@@ -33,12 +33,13 @@ static bool allocate_cells(DepthdFusion *f)
 {
     float **const floats[] = {&f->cells.fill, &f->cells.rho, &f->cells.variance, &f->cells.x, &f->cells.x_all,
                               &f->sample_x_all, &f->sample_right, &f->sample_correction, &f->level, &f->correction,
-                              &f->alignment.correction, &f->alignment.rim_share, &f->alignment.sigma};
+                              &f->alignment.correction, &f->alignment.rim_share, &f->alignment.sigma,
+                              &f->alignment.near_claim};
     double **const doubles[] = {&f->own.x, &f->own.rho, &f->own.weight, &f->calm, &f->flat_rho, &f->trust, &f->error,
-                                &f->bin_weight};
+                                &f->bin_weight, &f->place};
     int **const integers[] = {&f->sample_cell, &f->sample_node, &f->bin};
     const size_t count = (size_t)f->cell_count;
-    bool good = (f->rim = zeros(count, sizeof(Node))) != NULL;
+    bool good = (f->rim = zeros(count, sizeof(Rim))) != NULL;
     for (size_t i = 0; i < sizeof floats / sizeof *floats; i++) good &= (*floats[i] = zeros(count, sizeof(float))) != NULL;
     for (size_t i = 0; i < sizeof doubles / sizeof *doubles; i++) good &= (*doubles[i] = zeros(count, sizeof(double))) != NULL;
     for (size_t i = 0; i < sizeof integers / sizeof *integers; i++) good &= (*integers[i] = zeros(count, sizeof(int))) != NULL;
@@ -52,8 +53,7 @@ static bool allocate_grid(DepthdFusion *f)
     f->memory.evidence = zeros(nodes, sizeof(Node));
     f->grid_scratch = zeros(4 * nodes + 4 * flat, sizeof(double));
     f->node_correction = zeros(nodes, sizeof(float));
-    f->node_support = zeros(nodes, sizeof(float));
-    return f->evidence && f->memory.evidence && f->grid_scratch && f->node_correction && f->node_support &&
+    return f->evidence && f->memory.evidence && f->grid_scratch && f->node_correction &&
            allocate_axis(&f->grid_x, f->p.columns) && allocate_axis(&f->grid_y, f->p.rows);
 }
 
@@ -114,10 +114,10 @@ void depthd_fusion_destroy(DepthdFusion *f)
     void *const planes[] = {f->wide, f->row_scratch, f->cells.fill, f->cells.rho, f->cells.variance, f->cells.x,
                             f->cells.x_all, f->row_largest, f->parts, f->own.x, f->own.rho, f->own.weight, f->row_first,
                             f->row_count, f->sample_cell, f->sample_node, f->bin, f->sample_x_all, f->sample_right,
-                            f->sample_correction, f->level, f->calm, f->flat_rho, f->trust, f->error, f->bin_weight,
-                            f->evidence, f->memory.evidence, f->grid_scratch, f->node_correction, f->node_support,
+                            f->sample_correction, f->level, f->calm, f->flat_rho, f->trust, f->error, f->bin_weight, f->place,
+                            f->evidence, f->memory.evidence, f->grid_scratch, f->node_correction,
                             f->correction, f->rim, f->wide_correction, f->alignment.correction, f->alignment.rim_share,
-                            f->alignment.sigma, f->row_sources};
+                            f->alignment.sigma, f->alignment.near_claim, f->row_sources};
     for (size_t i = 0; i < sizeof planes / sizeof *planes; i++) free(planes[i]);
     Axis *const axes[] = {&f->mono_x, &f->mono_y, &f->cell_x, &f->cell_y, &f->grid_x, &f->grid_y};
     for (size_t i = 0; i < sizeof axes / sizeof *axes; i++) free_axis(axes[i]);
@@ -129,33 +129,34 @@ void depthd_fusion_reset(DepthdFusion *f)
     depthd_forget_scene(&f->memory, f->node_count);
     f->memory.has_line = false;
     f->memory.age_frames = 0;
+    f->memory.softening = 0.0;
 }
 
 /* The line of this frame, if it is good enough to be published. */
-static bool fresh_line(DepthdFusion *f, double end, DepthdLine *line)
+static bool fresh_line(DepthdFusion *f, DepthdLine *line)
 {
     double buffer[3][DEPTHD_MEMORY_BINS];
     Memory *memory = &f->memory;
     DepthdLine start;
-    if (!depthd_consensus(f, end, memory->has_line ? &memory->line : NULL, &start)) return false;
+    if (!depthd_consensus(f, memory->has_line ? &memory->line : NULL, &start)) return false;
     Samples earlier = depthd_remembered(memory, buffer);
-    if (depthd_contradicts(&earlier, &start, DEPTHD_CUT_SHARE, end, &f->p)) {
+    if (depthd_agreeing_share(&earlier, &start, f->scene) < DEPTHD_CUT_SHARE) {
         depthd_forget_scene(memory, f->node_count);
         earlier.count = 0;
     }
-    *line = depthd_fit_line(f, f->own.rho, &earlier, end, start, DEPTHD_FIT_ITERATIONS);
-    *line = depthd_judged(f, f->own.rho, end, *line);
-    if (!depthd_acceptable(line, &f->p)) return false;
-    depthd_remember(f, end, line);
+    *line = depthd_fit_line(f, f->own.rho, &earlier, start, DEPTHD_FIT_ITERATIONS);
+    *line = depthd_judged(f, f->own.rho, *line);
+    if (!depthd_acceptable(line, depthd_agreement(f, line), &f->p)) return false;
+    depthd_remember(f, line);
     return true;
 }
 
 /* A new line; or the last one until it is too old, unless this frame speaks against it; or none. */
-static int update_line(DepthdFusion *f, double end)
+static int update_line(DepthdFusion *f)
 {
     Memory *memory = &f->memory;
     DepthdLine line;
-    if (fresh_line(f, end, &line)) {
+    if (fresh_line(f, &line)) {
         memory->line = line;
         memory->has_line = true;
         memory->age_frames = 0;
@@ -163,7 +164,7 @@ static int update_line(DepthdFusion *f, double end)
     }
     memory->age_frames++;
     if (memory->age_frames > f->p.maximum_age_frames) memory->has_line = false;
-    if (!memory->has_line || depthd_frame_contradicts(f, &memory->line, f->p.minimum_inlier_share, end))
+    if (!memory->has_line || depthd_agreeing_share_of_frame(f, &memory->line) < f->p.minimum_inlier_share)
         return DEPTHD_FIT_UNFIT;
     return DEPTHD_FIT_HELD;
 }
@@ -177,11 +178,11 @@ int depthd_fusion_fuse(DepthdFusion *f, const float *stereo_m, const float *mono
         return -1;
     }
     depthd_summarise(f, stereo_m);
-    const double end = depthd_select_usable(f);
-    const int status = update_line(f, end);
+    depthd_select_usable(f);
+    const int status = update_line(f);
     Memory *memory = &f->memory;
-    if (status == DEPTHD_FIT_FITTED) memory->aligned = depthd_align(f, end, memory->line, true);
-    if (status == DEPTHD_FIT_HELD) depthd_align(f, end, memory->aligned, false);
+    if (status == DEPTHD_FIT_FITTED) memory->aligned = depthd_align(f, memory->line, true);
+    if (status == DEPTHD_FIT_HELD) depthd_align(f, memory->aligned, false);
     const bool fitted = status != DEPTHD_FIT_UNFIT;
     depthd_merge(f, stereo_m, fitted ? &memory->aligned : NULL, depth_m, source, sigma, result->pixels_per_source);
     depthd_team_close(f->team);

@@ -3,7 +3,7 @@
 
 typedef struct Turn {
     DepthdFusion *f;
-    double end, noise, global_noise; /* mono's about the aligned line, and about the line that holds everywhere */
+    double noise, global_noise; /* mono's about the aligned line, and about the line that holds everywhere */
     DepthdLine line;
     bool collect; /* whether the samples are added to the grid */
 } Turn;
@@ -16,17 +16,15 @@ DEPTHD_WIDE static void judge_samples(const Turn *turn, const Part *part)
     const double *restrict xs = f->own.x + first, *restrict rhos = f->own.rho + first, *restrict calms = f->calm + first;
     const float *restrict corrections = f->sample_correction + first;
     double *restrict trust = f->trust + first, *restrict error = f->error + first,
-                     *restrict bin_weight = f->bin_weight + first;
-    int *restrict bin = f->bin + first;
-    const double scale = turn->line.scale, shift = turn->line.shift, noise = turn->noise, end = turn->end;
-    const double stereo_noise = f->p.stereo_noise, inverse_minimum = f->p.inverse_minimum;
+                     *restrict bin_weight = f->bin_weight + first, *restrict place = f->place + first;
+    const double scale = turn->line.scale, shift = turn->line.shift, noise = turn->noise;
+    const DepthdScene scene = f->scene;
     for (int i = 0; i < count; i++) {
-        const DepthdCellError cell = depthd_cell_error(rhos[i], scale * xs[i] + shift, corrections[i], calms[i], noise, end,
-                                                       stereo_noise, inverse_minimum);
+        const DepthdCellError cell = depthd_cell_error(rhos[i], scale * xs[i] + shift, corrections[i], calms[i], noise, scene);
         trust[i] = cell.trust;
         error[i] = cell.error;
         bin_weight[i] = cell.bin_weight;
-        bin[i] = cell.bin;
+        place[i] = cell.place;
     }
 }
 
@@ -43,90 +41,99 @@ static void judge_part(void *context, int number, int worker)
     depthd_splat(f, part);
 }
 
-DEPTHD_WIDE static void take_out(const double *restrict rho, const float *restrict correction, int count, double *restrict flat)
+DEPTHD_WIDE static void take_out(const Turn *turn, const Part *part)
 {
-    for (int i = 0; i < count; i++) flat[i] = rho[i] / (1.0 + correction[i]);
+    const DepthdFusion *f = turn->f;
+    const int first = part->first, count = part->count;
+    const double *restrict x = f->own.x + first, *restrict rho = f->own.rho + first;
+    const float *restrict correction = f->sample_correction + first;
+    double *restrict flat = f->flat_rho + first;
+    const double scale = turn->line.scale, shift = turn->line.shift;
+    const DepthdScene scene = f->scene;
+    for (int i = 0; i < count; i++) flat[i] = rho[i] - correction[i] * depthd_unit(scale * x[i] + shift, scene);
 }
 
 /* The new correction at each sample, and what is left of stereo without it. */
 static void correct_part(void *context, int number, int worker)
 {
-    DepthdFusion *f = context;
+    const Turn *turn = context;
+    DepthdFusion *f = turn->f;
     const Part *part = &f->parts[number];
     for (int row = part->first_row; row < part->last_row; row++) {
         const int first = f->row_first[row];
         depthd_sample_row(f, f->node_correction, row, f->sample_node + first, f->sample_right + first, f->level + first,
                           f->row_count[row], depthd_scratch_of(f, worker), f->sample_correction + first);
     }
-    take_out(f->own.rho + part->first, f->sample_correction + part->first, part->count, f->flat_rho + part->first);
+    take_out(turn, part);
 }
 
-DEPTHD_WIDE static void claim_sigma(const Turn *turn, const float *restrict support, int first)
+DEPTHD_WIDE static void claim_sigma(const Turn *turn, int first)
 {
     const DepthdFusion *f = turn->f;
     const DepthdLine *line = &turn->line;
     const float *restrict x = f->cells.x_all + first;
     float *restrict sigma = f->alignment.sigma + first;
-    const double noise = f->alignment.noise, global_noise = turn->global_noise, inverse_minimum = f->p.inverse_minimum;
+    const double noise = f->alignment.noise, global_noise = turn->global_noise;
     const double scale = line->scale, shift = line->shift, pivot = line->pivot;
     const double value_variance = line->value_variance, scale_variance = line->scale_variance;
+    const DepthdScene scene = f->scene;
     const int columns = f->p.columns;
     for (int c = 0; c < columns; c++)
-        sigma[c] = (float)depthd_cell_sigma(scale * x[c] + shift, x[c] - pivot, support[c], noise, global_noise,
-                                            value_variance, scale_variance, inverse_minimum);
+        sigma[c] = (float)depthd_cell_sigma(scale * x[c] + shift, x[c] - pivot, noise, global_noise, value_variance,
+                                            scale_variance, scene);
 }
 
-/* What trusted stereo says beyond the correction, smoothed along one row of cells: [1 4 6 4 1] / 16. */
-static void rim_of_row(const DepthdFusion *f, int row, double *scratch)
+/* What the cells of one row say beyond the correction, and how calm they are, smoothed along it: [1 4 6 4 1] / 16. */
+static void rim_of_row(const DepthdFusion *f, int row, Rim *scratch)
 {
     const int columns = f->p.columns, first_cell = row * columns;
-    Node *rim = f->rim + first_cell;
-    memset(scratch, 0, sizeof(Node) * (size_t)columns);
+    memset(scratch, 0, sizeof(Rim) * (size_t)columns);
     for (int i = f->row_first[row]; i < f->row_first[row] + f->row_count[row]; i++) {
-        const int column = f->sample_cell[i] - first_cell;
-        scratch[2 * column] = f->trust[i] * (f->error[i] - f->correction[f->sample_cell[i]]);
-        scratch[2 * column + 1] = f->trust[i];
+        const double error = f->error[i] - f->correction[f->sample_cell[i]];
+        scratch[f->sample_cell[i] - first_cell] = (Rim){f->trust[i] * error, f->trust[i], f->calm[i]};
     }
-    double *once = scratch + 2 * columns;
-    depthd_blur(scratch, once, 2 * columns, 2);
-    depthd_blur(once, &rim->weighted_error, 2 * columns, 2);
+    double *once = &scratch[columns].weighted_error;
+    depthd_blur(&scratch->weighted_error, once, 3 * columns, 3);
+    depthd_blur(once, &f->rim[first_cell].weighted_error, 3 * columns, 3);
 }
 
-/* Correction, claimed error, and the rim's evidence of one row of cells. */
+/* Correction, claimed error, and what the rims say of one row of cells. */
 static void describe_row(void *context, int row, int worker)
 {
     const Turn *turn = context;
     const DepthdFusion *f = turn->f;
     const int columns = f->p.columns, first = row * columns;
-    float *level = depthd_scratch_of(f, worker), *support = level + columns, *scratch = support + columns;
+    float *level = depthd_scratch_of(f, worker), *scratch = level + columns;
     depthd_find_levels(f, f->cells.x_all + first, columns, &turn->line, level);
     depthd_sample_row(f, f->node_correction, row, f->grid_x.index, f->grid_x.part, level, columns, scratch,
                       f->correction + first);
-    depthd_sample_row(f, f->node_support, row, f->grid_x.index, f->grid_x.part, level, columns, scratch, support);
-    claim_sigma(turn, support, first);
-    rim_of_row(f, row, (double *)depthd_scratch_of(f, worker));
+    claim_sigma(turn, first);
+    rim_of_row(f, row, (Rim *)depthd_scratch_of(f, worker));
 }
 
 /* [1 4 6 4 1] / 16 across the rows of cells: two passes of [1 2 1] / 4, the first of which writes nothing beyond the border. */
 DEPTHD_WIDE static void bend_row(const DepthdFusion *f, int row)
 {
-    const int columns = f->p.columns, rows = f->p.rows;
-    const double *restrict rim = &f->rim->weighted_error;
-    const float *restrict correction = f->correction + row * columns;
-    float *restrict bent = f->alignment.correction + row * columns, *restrict share = f->alignment.rim_share + row * columns;
+    const int columns = f->p.columns, rows = f->p.rows, first = row * columns;
+    const float *restrict correction = f->correction + first;
+    float *restrict bent = f->alignment.correction + first, *restrict share = f->alignment.rim_share + first,
+                    *restrict near_claim = f->alignment.near_claim + first;
+    const float near_factor = (float)f->p.near_claim_factor, solid_factor = (float)f->p.solid_claim_factor;
     const double middle = (6 - (row == 0) - (row == rows - 1)) / 16.0;
     const double weights[5] = {row > 1 ? 1 / 16.0 : 0, row > 0 ? 4 / 16.0 : 0, middle, row < rows - 1 ? 4 / 16.0 : 0,
                                row < rows - 2 ? 1 / 16.0 : 0};
-    const double *lines[5];
-    for (int k = 0; k < 5; k++) lines[k] = rim + 2 * columns * (weights[k] > 0 ? row + k - 2 : row);
+    const Rim *lines[5];
+    for (int k = 0; k < 5; k++) lines[k] = f->rim + columns * (weights[k] > 0 ? row + k - 2 : row);
     for (int c = 0; c < columns; c++) {
-        double error = 0.0, weight = 0.0;
+        double error = 0.0, weight = 0.0, calm = 0.0;
         for (int k = 0; k < 5; k++) {
-            error += weights[k] * lines[k][2 * c];
-            weight += weights[k] * lines[k][2 * c + 1];
+            error += weights[k] * lines[k][c].weighted_error;
+            weight += weights[k] * lines[k][c].weight;
+            calm += weights[k] * lines[k][c].calm;
         }
         bent[c] = (float)(correction[c] + error / (weight + DEPTHD_RIM_PRIOR));
         share[c] = (float)(weight / (weight + DEPTHD_RIM_PRIOR));
+        near_claim[c] = depthd_near_claim((float)calm, near_factor, solid_factor);
     }
 }
 
@@ -143,21 +150,21 @@ static void finish_row(void *context, int row, int worker)
 }
 
 /* Line and correction take turns, since a distortion that grows across the picture also tilts the line. */
-DepthdLine depthd_align(DepthdFusion *f, double end, DepthdLine line, bool refit)
+DepthdLine depthd_align(DepthdFusion *f, DepthdLine line, bool refit)
 {
     const Samples nothing = {NULL, NULL, NULL, 0};
-    Turn turn = {f, end, line.noise, line.noise, line, true};
+    Turn turn = {f, line.noise, line.noise, line, true};
     memset(f->sample_correction, 0, sizeof(float) * (size_t)f->cell_count);
     for (int round = 0; round < DEPTHD_ALIGNMENT_ROUNDS; round++) {
         depthd_team_share(f->team, DEPTHD_PARTS, judge_part, &turn);
         turn.noise = depthd_median_noise(f, turn.noise);
         depthd_smooth(f);
-        depthd_team_share(f->team, DEPTHD_PARTS, correct_part, f);
+        depthd_team_share(f->team, DEPTHD_PARTS, correct_part, &turn);
         if (!refit || round == DEPTHD_ALIGNMENT_ROUNDS - 1) continue;
         turn.line.noise = turn.noise;
-        turn.line = depthd_fit_line(f, f->flat_rho, &nothing, end, turn.line, DEPTHD_REFIT_ITERATIONS);
+        turn.line = depthd_fit_line(f, f->flat_rho, &nothing, turn.line, DEPTHD_REFIT_ITERATIONS);
         turn.noise = turn.line.noise;
-        if (round == DEPTHD_ALIGNMENT_ROUNDS - 2) turn.line = depthd_judged(f, f->flat_rho, end, turn.line);
+        if (round == DEPTHD_ALIGNMENT_ROUNDS - 2) turn.line = depthd_judged(f, f->flat_rho, turn.line);
     }
     Node *kept = f->memory.evidence;
     f->memory.evidence = f->evidence;

@@ -54,7 +54,8 @@ static bool prepare_mono(DepthdFusion *f, int height, int width)
     f->wide = wide;
     const size_t row = (size_t)(width > f->p.columns ? width : f->p.columns) + 1;
     const size_t nodes = (size_t)f->p.grid_columns * DEPTHD_GRID_LEVELS;
-    const size_t size = (8 * ((size_t)f->p.width + 16) + row + nodes) & ~(size_t)15; /* whole cache lines */
+    const size_t rims = 2 * sizeof(Rim) / sizeof(float) * (size_t)f->p.columns;
+    const size_t size = (8 * ((size_t)f->p.width + 16) + rims + row + nodes) & ~(size_t)15; /* whole cache lines */
     float *scratch = aligned_alloc(64, sizeof(float) * size * (size_t)f->threads);
     if (!scratch) return false;
     free(f->row_scratch);
@@ -299,8 +300,8 @@ static void balance(DepthdFusion *f, Selection *job)
     depthd_team_share(f->team, DEPTHD_PARTS, weigh, job);
 }
 
-/* Lists the cells that may enter the fit; returns the end of the range that stereo can measure. */
-double depthd_select_usable(DepthdFusion *f)
+/* Lists the cells that may enter the fit, and describes the scene by them. */
+void depthd_select_usable(DepthdFusion *f)
 {
     float largest = 0.0f;
     for (int row = 0; row < f->p.rows; row++) largest = f->row_largest[row] > largest ? f->row_largest[row] : largest;
@@ -315,6 +316,9 @@ double depthd_select_usable(DepthdFusion *f)
     }
     f->x_origin = f->own.count ? x_sum / f->own.count : 0.0;
     f->rho_origin = f->own.count ? rho_sum / f->own.count : 0.0;
-    if (f->own.count > 0) balance(f, &job);
-    return job.end;
+    if (f->own.count > 0) {
+        balance(f, &job);
+        f->memory.softening = DEPTHD_SOFTENING * f->rho_origin;
+    }
+    f->scene = (DepthdScene){job.end, f->memory.softening, f->p.stereo_noise, f->p.inverse_minimum};
 }

@@ -1,7 +1,7 @@
 /* 2. Consensus: where to start. */
 #include "fusion_internal.h"
 
-enum { MAXIMUM_CHOSEN = DEPTHD_STRATA * DEPTHD_STRATA, TRIALS_OF_A_PART = 16 };
+enum { TRIALS_OF_A_PART = 16 };
 
 typedef struct Choice {
     const DepthdFusion *f;
@@ -31,52 +31,50 @@ static void choose(void *context, int stratum, int worker)
     }
 }
 
-/* Takes the chosen samples together, row by row. */
-static int gather(const Choice *choice, double values[3][MAXIMUM_CHOSEN])
+/* Takes the chosen samples together, row by row, each with the stereo that it would be paired with by chance. */
+static void gather(const Choice *choice, DepthdFusion *f)
 {
-    const Samples *own = &choice->f->own;
     int count = 0;
-    for (int s = 0; s < MAXIMUM_CHOSEN; s++) {
+    for (int s = 0; s < DEPTHD_STRATA * DEPTHD_STRATA; s++) {
         const int i = choice->best[s / DEPTHD_STRATA][s % DEPTHD_STRATA];
         if (i < 0) continue;
-        values[0][count] = own->x[i];
-        values[1][count] = own->rho[i];
-        values[2][count++] = own->weight[i];
+        f->chosen[0][count] = f->own.x[i];
+        f->chosen[1][count] = f->own.rho[i];
+        f->chosen[2][count++] = f->own.weight[i];
     }
-    return count;
+    for (int i = 0; i < count; i++) f->chosen[3][i] = f->chosen[1][depthd_scramble((uint32_t)i) % (uint32_t)count];
+    f->chosen_count = count;
 }
 
-DEPTHD_WIDE static double support(const double *restrict x, const double *restrict rho, const double *restrict weight,
-                                  int count, double scale, double shift, double end, double stereo_noise,
-                                  double inverse_minimum)
+DEPTHD_WIDE static double support(const DepthdFusion *f, double scale, double shift)
 {
+    const double *restrict x = f->chosen[0], *restrict rho = f->chosen[1], *restrict weight = f->chosen[2],
+                           *restrict elsewhere = f->chosen[3];
+    const DepthdScene scene = f->scene;
+    const int count = f->chosen_count;
     double sum = 0.0;
 #pragma omp simd reduction(+ : sum)
-    for (int i = 0; i < count; i++) {
-        const double predicted = scale * x[i] + shift;
-        sum += weight[i] * depthd_support(rho[i], predicted, end, stereo_noise, inverse_minimum);
-    }
+    for (int i = 0; i < count; i++) sum += weight[i] * depthd_support(rho[i], elsewhere[i], scale * x[i] + shift, scene);
     return sum;
 }
 
-static DepthdLine line_through(const Samples *s, uint32_t trial, int mono_kind)
+static DepthdLine line_through(const DepthdFusion *f, uint32_t trial)
 {
-    const uint32_t count = (uint32_t)s->count;
+    const double *x = f->chosen[0], *rho = f->chosen[1];
+    const uint32_t count = (uint32_t)f->chosen_count;
     const uint32_t i = depthd_scramble(2 * trial) % count, j = depthd_scramble(2 * trial + 1) % count;
     DepthdLine line = {.noise = DEPTHD_MONO_NOISE_START, .pearson_r = NAN};
-    if (mono_kind == DEPTHD_MONO_METRIC_DEPTH) {
-        line.scale = s->rho[i] / s->x[i];
+    if (f->p.mono_kind == DEPTHD_MONO_METRIC_DEPTH) {
+        line.scale = rho[i] / x[i];
         return line;
     }
-    line.scale = (s->rho[j] - s->rho[i]) / (s->x[j] - s->x[i]);
-    line.shift = s->rho[i] - line.scale * s->x[i];
+    line.scale = (rho[j] - rho[i]) / (x[j] - x[i]);
+    line.shift = rho[i] - line.scale * x[i];
     return line;
 }
 
 typedef struct Vote {
-    const DepthdFusionParameters *p;
-    const Samples *s;
-    double end;
+    const DepthdFusion *f;
     const DepthdLine *earlier; /* the last trial; may be NULL */
     int trials;
     double scores[DEPTHD_HYPOTHESES + 1];
@@ -86,34 +84,39 @@ static void score(void *context, int part, int worker)
 {
     (void)worker;
     Vote *job = context;
-    const Samples *s = job->s;
     const int first = part * TRIALS_OF_A_PART;
     for (int trial = first; trial < depthd_smaller(first + TRIALS_OF_A_PART, job->trials); trial++) {
-        const DepthdLine line = trial < DEPTHD_HYPOTHESES ? line_through(s, (uint32_t)trial, job->p->mono_kind) : *job->earlier;
+        const DepthdLine line = trial < DEPTHD_HYPOTHESES ? line_through(job->f, (uint32_t)trial) : *job->earlier;
         const bool good = isfinite(line.scale) && isfinite(line.shift) && line.scale > 0;
-        job->scores[trial] = good ? support(s->x, s->rho, s->weight, s->count, line.scale, line.shift, job->end,
-                                            job->p->stereo_noise, job->p->inverse_minimum)
-                                  : -INFINITY;
+        job->scores[trial] = good ? support(job->f, line.scale, line.shift) : -INFINITY;
     }
 }
 
-bool depthd_consensus(DepthdFusion *f, double end, const DepthdLine *earlier, DepthdLine *best)
+bool depthd_consensus(DepthdFusion *f, const DepthdLine *earlier, DepthdLine *best)
 {
     Choice choice = {.f = f};
     depthd_team_share(f->team, DEPTHD_STRATA, choose, &choice);
-    double values[3][MAXIMUM_CHOSEN];
-    const Samples s = {values[0], values[1], values[2], gather(&choice, values)};
-    if (s.count == 0) return false;
-    Vote vote = {.p = &f->p, .s = &s, .end = end, .earlier = earlier, .trials = DEPTHD_HYPOTHESES + (earlier ? 1 : 0)};
+    gather(&choice, f);
+    if (f->chosen_count == 0) return false;
+    Vote vote = {.f = f, .earlier = earlier, .trials = DEPTHD_HYPOTHESES + (earlier ? 1 : 0)};
     depthd_team_share(f->team, (vote.trials + TRIALS_OF_A_PART - 1) / TRIALS_OF_A_PART, score, &vote);
     int winner = 0;
     for (int trial = 1; trial < vote.trials; trial++)
         if (vote.scores[trial] > vote.scores[winner]) winner = trial;
     if (vote.scores[winner] == -INFINITY) return false;
-    *best = line_through(&s, (uint32_t)winner, f->p.mono_kind);
+    *best = line_through(f, (uint32_t)winner);
     if (winner == DEPTHD_HYPOTHESES) {
         best->scale = earlier->scale;
         best->shift = earlier->shift;
     }
     return true;
+}
+
+double depthd_agreement(DepthdFusion *f, const DepthdLine *line)
+{
+    const Samples paired = {f->chosen[0], f->chosen[1], f->chosen[2], f->chosen_count};
+    const Samples by_chance = {paired.x, f->chosen[3], paired.weight, f->chosen_count};
+    const double real = depthd_agreeing_share(&paired, line, f->scene);
+    const double chance = depthd_agreeing_share(&by_chance, line, f->scene);
+    return (real - chance) / (1.0 - chance > 1e-9 ? 1.0 - chance : 1e-9);
 }

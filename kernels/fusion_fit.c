@@ -5,7 +5,6 @@
 typedef struct Against {
     DepthdFusion *f;
     const double *rho;
-    double end;
     DepthdLine line;
 } Against;
 
@@ -21,21 +20,21 @@ static Span span_of(const Against *job, const Part *part)
 }
 
 /* Sums about the origin, weighted by the biweight and the precision. */
-DEPTHD_WIDE static Moments moments(Span s, const DepthdFusion *f, double end, const DepthdLine *line)
+DEPTHD_WIDE static Moments moments(Span s, const DepthdFusion *f, const DepthdLine *line)
 {
     const double *restrict xs = s.x, *restrict rhos = s.rho, *restrict weights = s.weight;
     const double noise = line->noise, scale = line->scale, shift = line->shift;
-    const double stereo_noise = f->p.stereo_noise, inverse_minimum = f->p.inverse_minimum;
+    const DepthdScene scene = f->scene;
     const double x_origin = f->x_origin, rho_origin = f->rho_origin;
     const int count = s.count;
     double weight = 0, x = 0, rho = 0, xx = 0, x_rho = 0, rho_rho = 0;
 #pragma omp simd reduction(+ : weight, x, rho, xx, x_rho, rho_rho)
     for (int i = 0; i < count; i++) {
         const double predicted = scale * xs[i] + shift;
-        const double precision = 1.0 / depthd_variance(predicted, noise, stereo_noise, inverse_minimum);
+        const double precision = 1.0 / depthd_variance(predicted, noise, scene);
         const double inside = depthd_inside(rhos[i] - predicted, precision, DEPTHD_TUKEY_FIT);
         const double robust = inside > 0.0 ? inside * inside : 0.0;
-        const double w = (predicted < end ? weights[i] : 0.0) * robust * precision;
+        const double w = (predicted < scene.end ? weights[i] : 0.0) * robust * precision;
         const double dx = xs[i] - x_origin, dr = rhos[i] - rho_origin;
         weight += w;
         x += w * dx;
@@ -57,7 +56,7 @@ static void take_moments(void *context, int number, int worker)
     (void)worker;
     const Against *job = context;
     Part *part = &job->f->parts[number];
-    part->moments = moments(span_of(job, part), job->f, job->end, &job->line);
+    part->moments = moments(span_of(job, part), job->f, &job->line);
 }
 
 /* Sums about the weighted mean, from sums about any origin near it. */
@@ -85,27 +84,32 @@ static DepthdLine least_squares(Moments m, const DepthdFusion *f, DepthdLine lin
     return line;
 }
 
-/* The histogram bin of each sample's relative error, and its weight there: none for outliers. */
-DEPTHD_WIDE static void bin_errors(Span s, const DepthdFusionParameters *p, double end, const DepthdLine *line,
-                                   int *restrict bin, double *restrict bin_weight)
+/* Where each sample's relative error lies in the histogram, and its weight there: none for outliers. */
+DEPTHD_WIDE static void place_errors(Span s, DepthdScene frame, const DepthdLine *line, double *restrict place,
+                                     double *restrict bin_weight)
 {
     const double *restrict xs = s.x, *restrict rhos = s.rho, *restrict weights = s.weight;
     const double noise = line->noise, scale = line->scale, shift = line->shift;
-    const double stereo_noise = p->stereo_noise, inverse_minimum = p->inverse_minimum;
+    const DepthdScene scene = frame;
     const int count = s.count;
     for (int i = 0; i < count; i++) {
         const double predicted = scale * xs[i] + shift, residual = rhos[i] - predicted;
-        const double variance = depthd_variance(predicted, noise, stereo_noise, inverse_minimum);
-        const int kept = (residual * residual < variance * (DEPTHD_TUKEY_FIT * DEPTHD_TUKEY_FIT)) & (predicted < end);
+        const double variance = depthd_variance(predicted, noise, scene);
+        const int kept = (residual * residual < variance * (DEPTHD_TUKEY_FIT * DEPTHD_TUKEY_FIT)) & (predicted < scene.end);
         bin_weight[i] = kept ? weights[i] : 0.0;
-        bin[i] = depthd_error_bin(rhos[i], predicted > inverse_minimum ? predicted : inverse_minimum);
+        place[i] = depthd_error_place(residual, depthd_unit(predicted, scene));
     }
 }
 
 void depthd_count_errors(DepthdFusion *f, Part *part)
 {
     memset(part->errors, 0, sizeof part->errors);
-    for (int i = part->first; i < part->first + part->count; i++) part->errors[f->bin[i]] += f->bin_weight[i];
+    for (int i = part->first; i < part->first + part->count; i++) {
+        const int lower = depthd_smaller((int)f->place[i], DEPTHD_ERROR_BINS - 2);
+        const double above = f->bin_weight[i] * (f->place[i] - lower);
+        part->errors[lower] += f->bin_weight[i] - above;
+        part->errors[lower + 1] += above;
+    }
 }
 
 static void take_errors(void *context, int number, int worker)
@@ -113,8 +117,7 @@ static void take_errors(void *context, int number, int worker)
     (void)worker;
     const Against *job = context;
     Part *part = &job->f->parts[number];
-    bin_errors(span_of(job, part), &job->f->p, job->end, &job->line, job->f->bin + part->first,
-               job->f->bin_weight + part->first);
+    place_errors(span_of(job, part), job->f->scene, &job->line, job->f->place + part->first, job->f->bin_weight + part->first);
     depthd_count_errors(job->f, part);
 }
 
@@ -143,14 +146,14 @@ double depthd_median_noise(const DepthdFusion *f, double fallback)
                                                : noise;
 }
 
-DepthdLine depthd_fit_line(DepthdFusion *f, const double *rho, const Samples *earlier, double end, DepthdLine line,
+DepthdLine depthd_fit_line(DepthdFusion *f, const double *rho, const Samples *earlier, DepthdLine line,
                            int iterations)
 {
-    Against job = {f, rho, end, line};
+    Against job = {f, rho, line};
     const Span before = {earlier->x, earlier->rho, earlier->weight, earlier->count};
     for (int iteration = 0; iteration < iterations; iteration++) {
         depthd_team_share(f->team, DEPTHD_PARTS, take_moments, &job);
-        Moments sum = moments(before, f, end, &job.line);
+        Moments sum = moments(before, f, &job.line);
         for (int k = 0; k < DEPTHD_PARTS; k++) sum = add(sum, f->parts[k].moments);
         job.line = least_squares(sum, f, job.line);
         depthd_team_share(f->team, DEPTHD_PARTS, take_errors, &job);
@@ -160,25 +163,24 @@ DepthdLine depthd_fit_line(DepthdFusion *f, const double *rho, const Samples *ea
 }
 
 /* Everything that judging a line needs, in one pass. */
-DEPTHD_WIDE static Judgement judge(Span s, const DepthdFusion *f, double end, const DepthdLine *line)
+DEPTHD_WIDE static Judgement judge(Span s, const DepthdFusion *f, const DepthdLine *line)
 {
     const double *restrict xs = s.x, *restrict rhos = s.rho, *restrict weights = s.weight;
     const double noise = line->noise, scale = line->scale, shift = line->shift;
-    const double stereo_noise = f->p.stereo_noise, inverse_minimum = f->p.inverse_minimum;
+    const DepthdScene scene = f->scene;
     const double x_origin = f->x_origin, rho_origin = f->rho_origin;
     const int count = s.count;
     Judgement sum = {0};
     for (int i = 0; i < count; i++) {
         const double predicted = scale * xs[i] + shift;
-        const double precision = 1.0 / depthd_variance(predicted, noise, stereo_noise, inverse_minimum);
+        const double precision = 1.0 / depthd_variance(predicted, noise, scene);
         const double inside = depthd_inside(rhos[i] - predicted, precision, DEPTHD_TUKEY_FIT);
         const double robust = inside > 0.0 ? inside * inside : 0.0;
-        const double plausible = predicted < end ? weights[i] : 0.0, inlier = plausible * robust;
+        const double plausible = predicted < scene.end ? weights[i] : 0.0, inlier = plausible * robust;
         const double information = inlier * precision;
         const double dx = xs[i] - x_origin, dr = rhos[i] - rho_origin;
+        sum.plausible += plausible;
         sum.agreeing += inside > 0.0 ? plausible : 0.0;
-        sum.plausible = add(sum.plausible, (Moments){plausible, plausible * dx, plausible * dr, plausible * dx * dx,
-                                                     plausible * dx * dr, plausible * dr * dr});
         sum.inlier = add(sum.inlier, (Moments){inlier, inlier * dx, inlier * dr, inlier * dx * dx, inlier * dx * dr,
                                                inlier * dr * dr});
         sum.information.weight += information;
@@ -193,7 +195,7 @@ static void take_judgement(void *context, int number, int worker)
     (void)worker;
     const Against *job = context;
     Part *part = &job->f->parts[number];
-    part->judgement = judge(span_of(job, part), job->f, job->end, &job->line);
+    part->judgement = judge(span_of(job, part), job->f, &job->line);
 }
 
 static Judgement all_judgements(const DepthdFusion *f)
@@ -201,7 +203,7 @@ static Judgement all_judgements(const DepthdFusion *f)
     Judgement sum = {0};
     for (int k = 0; k < DEPTHD_PARTS; k++) {
         const Judgement *part = &f->parts[k].judgement;
-        sum.plausible = add(sum.plausible, part->plausible);
+        sum.plausible += part->plausible;
         sum.inlier = add(sum.inlier, part->inlier);
         sum.information = add(sum.information, part->information);
         sum.agreeing += part->agreeing;
@@ -216,9 +218,9 @@ static double pearson_r(Moments m)
     return c.x_rho / sqrt(product > 1e-60 ? product : 1e-60);
 }
 
-DepthdLine depthd_judged(DepthdFusion *f, const double *rho, double end, DepthdLine line)
+DepthdLine depthd_judged(DepthdFusion *f, const double *rho, DepthdLine line)
 {
-    Against job = {f, rho, end, line};
+    Against job = {f, rho, line};
     depthd_team_share(f->team, DEPTHD_PARTS, take_judgement, &job);
     const Judgement sum = all_judgements(f);
     if (!(sum.inlier.weight > 0)) return line;
@@ -227,8 +229,7 @@ DepthdLine depthd_judged(DepthdFusion *f, const double *rho, double end, DepthdL
     const double moved = line.pivot - f->x_origin;
     const Moments information = sum.information;
     const double scale_information = (information.xx - 2 * moved * information.x + moved * moved * information.weight) * share;
-    line.inlier_share = sum.agreeing / sum.plausible.weight;
-    line.agreement = pearson_r(sum.plausible);
+    line.inlier_share = sum.agreeing / sum.plausible;
     line.pearson_r = pearson_r(sum.inlier);
     line.value_variance = 1.0 / (information.weight * share);
     line.scale_variance = 1.0 / (scale_information > 1e-30 ? scale_information : 1e-30);
@@ -236,45 +237,45 @@ DepthdLine depthd_judged(DepthdFusion *f, const double *rho, double end, DepthdL
     return line;
 }
 
-bool depthd_acceptable(const DepthdLine *line, const DepthdFusionParameters *p)
+bool depthd_acceptable(const DepthdLine *line, double agreement, const DepthdFusionParameters *p)
 {
     return isfinite(line->scale) && line->scale > 0 && line->inlier_share >= p->minimum_inlier_share &&
-           line->agreement >= p->minimum_agreement && line->significance >= p->minimum_significance;
+           agreement >= p->minimum_agreement && line->significance >= p->minimum_significance;
 }
 
 typedef struct Agreement {
     double plausible, agreeing;
 } Agreement;
 
-static Agreement agreement(Span s, const DepthdLine *line, double end, const DepthdFusionParameters *p)
+static Agreement agreement_of(Span s, const DepthdLine *line, DepthdScene scene)
 {
     Agreement sum = {0};
     for (int i = 0; i < s.count; i++) {
         const double predicted = depthd_line_at(line, s.x[i]), residual = s.rho[i] - predicted;
-        const double variance = depthd_variance(predicted, line->noise, p->stereo_noise, p->inverse_minimum);
-        const double weight = predicted < end ? s.weight[i] : 0.0;
+        const double variance = depthd_variance(predicted, line->noise, scene);
+        const double weight = predicted < scene.end ? s.weight[i] : 0.0;
         sum.plausible += weight;
         sum.agreeing += residual * residual < variance * (DEPTHD_TUKEY_FIT * DEPTHD_TUKEY_FIT) ? weight : 0.0;
     }
     return sum;
 }
 
-bool depthd_contradicts(const Samples *s, const DepthdLine *line, double share, double end,
-                        const DepthdFusionParameters *p)
+static double share_of(Agreement sum) { return sum.plausible > 0 ? sum.agreeing / sum.plausible : 1.0; }
+
+double depthd_agreeing_share(const Samples *s, const DepthdLine *line, DepthdScene scene)
 {
-    const Agreement sum = agreement((Span){s->x, s->rho, s->weight, s->count}, line, end, p);
-    return sum.agreeing < share * sum.plausible;
+    return share_of(agreement_of((Span){s->x, s->rho, s->weight, s->count}, line, scene));
 }
 
-bool depthd_frame_contradicts(const DepthdFusion *f, const DepthdLine *line, double share, double end)
+double depthd_agreeing_share_of_frame(const DepthdFusion *f, const DepthdLine *line)
 {
     Agreement sum = {0};
     for (int k = 0; k < DEPTHD_PARTS; k++) {
         const Part *part = &f->parts[k];
         const Span s = {f->own.x + part->first, f->own.rho + part->first, f->own.weight + part->first, part->count};
-        const Agreement of_part = agreement(s, line, end, &f->p);
+        const Agreement of_part = agreement_of(s, line, f->scene);
         sum.plausible += of_part.plausible;
         sum.agreeing += of_part.agreeing;
     }
-    return sum.agreeing < share * sum.plausible;
+    return share_of(sum);
 }

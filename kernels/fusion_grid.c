@@ -102,19 +102,16 @@ DEPTHD_WIDE static void sum_levels(const double *restrict nodes, double *restric
     }
 }
 
-/* Correction and support of the nodes of one column of levels. */
-DEPTHD_WIDE static void settle(const double *restrict blurred, double column, float *restrict correction,
-                               float *restrict support)
+/* Correction of the nodes of one column of levels. */
+DEPTHD_WIDE static void settle(const double *restrict blurred, double column, float *restrict correction)
 {
     for (int l = 0; l < DEPTHD_GRID_LEVELS; l++) {
         const double error = blurred[2 * l], weight = blurred[2 * l + 1];
-        const double share = 1.0 / (weight + DEPTHD_NODE_PRIOR);
-        correction[l] = (float)((error + DEPTHD_NODE_PRIOR * column) * share);
-        support[l] = (float)(weight * share);
+        correction[l] = (float)((error + DEPTHD_NODE_PRIOR * column) / (weight + DEPTHD_NODE_PRIOR));
     }
 }
 
-/* Turns the evidence into a correction and its support at each node. */
+/* Turns the evidence into a correction at each node. */
 void depthd_smooth(DepthdFusion *f)
 {
     collect(f);
@@ -130,7 +127,7 @@ void depthd_smooth(DepthdFusion *f)
         const double surroundings = wide[2 * i] / (wide[2 * i + 1] + DEPTHD_WIDE_PRIOR);
         const double column = (near[2 * i] + DEPTHD_COLUMN_PRIOR * surroundings) / (near[2 * i + 1] + DEPTHD_COLUMN_PRIOR);
         depthd_blur(blurred + 2 * levels * i, scratch, 2 * levels, 2);
-        settle(scratch, column, f->node_correction + levels * i, f->node_support + levels * i);
+        settle(scratch, column, f->node_correction + levels * i);
     }
 }
 

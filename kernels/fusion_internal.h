@@ -46,9 +46,14 @@ typedef struct Node {
     double weighted_error, weight;
 } Node;
 
+/* What the cells around say, smoothed: of the line's error beyond the correction, with its weight, and how calm stereo is. */
+typedef struct Rim {
+    double weighted_error, weight, calm;
+} Rim;
+
 /* Per cell, as `Alignment` in reference.py; `correction` already holds the rim's part. */
 typedef struct Alignment {
-    float *correction, *rim_share, *sigma;
+    float *correction, *rim_share, *sigma, *near_claim;
     double noise;
 } Alignment;
 
@@ -58,6 +63,7 @@ typedef struct Memory {
     DepthdLine line, aligned;
     bool has_line;
     int age_frames;
+    double softening;
 } Memory;
 
 typedef struct Moments {
@@ -66,8 +72,8 @@ typedef struct Moments {
 
 /* Sums over samples that judge a line. */
 typedef struct Judgement {
-    Moments plausible, inlier, information; /* each about the origin; information without rho */
-    double agreeing;
+    Moments inlier, information; /* each about the origin; information without rho */
+    double plausible, agreeing;
 } Judgement;
 
 /* Some rows of cells, the samples in them, and what they contribute to sums. */
@@ -103,16 +109,19 @@ struct DepthdFusion {
     Samples own; /* count is that of all parts */
     int *row_first, *row_count; /* samples of each row of cells */
     double x_origin, rho_origin; /* means of the samples */
+    DepthdScene scene;
+    double chosen[4][DEPTHD_STRATA * DEPTHD_STRATA]; /* for the consensus: x, rho, weight, and the rho of another place */
+    int chosen_count;
     int *sample_cell, *sample_node, *bin;
     float *sample_x_all, *sample_right, *sample_correction, *level;
-    double *calm, *flat_rho, *trust, *error, *bin_weight;
+    double *calm, *flat_rho, *trust, *error, *bin_weight, *place;
 
     Axis grid_x, grid_y; /* place of each cell on the grid: of a column in nodes, of a row in rows of nodes */
     Node *evidence;
     double *grid_scratch;
-    float *node_correction, *node_support;
+    float *node_correction;
     float *correction; /* per cell, without the rim's part */
-    Node *rim;         /* per cell: what trusted stereo says beyond the correction */
+    Rim *rim;          /* per cell */
     float *wide_correction;                     /* as wide as the picture: one row per row of cells */
     Alignment alignment;
     Memory memory;
@@ -122,21 +131,23 @@ struct DepthdFusion {
 /* cells */
 bool depthd_take_mono(DepthdFusion *f, const float *mono, int height, int width);
 void depthd_summarise(DepthdFusion *f, const float *stereo_m);
-double depthd_select_usable(DepthdFusion *f);
+void depthd_select_usable(DepthdFusion *f);
 void depthd_fill_axis(Axis *axis, int size, int small_size);
 void depthd_upsample_row(const float *small_row, const Axis *axis, int count, float *out);
 
 /* consensus */
-bool depthd_consensus(DepthdFusion *f, double end, const DepthdLine *earlier, DepthdLine *best);
+bool depthd_consensus(DepthdFusion *f, const DepthdLine *earlier, DepthdLine *best);
+/* How many more of the chosen samples lie on the line than by chance. */
+double depthd_agreement(DepthdFusion *f, const DepthdLine *line);
 
 /* fit: `rho` is own.rho, or own samples with their local correction taken out */
-DepthdLine depthd_fit_line(DepthdFusion *f, const double *rho, const Samples *earlier, double end, DepthdLine start,
+DepthdLine depthd_fit_line(DepthdFusion *f, const double *rho, const Samples *earlier, DepthdLine start,
                            int iterations);
-DepthdLine depthd_judged(DepthdFusion *f, const double *rho, double end, DepthdLine line);
-bool depthd_acceptable(const DepthdLine *line, const DepthdFusionParameters *p);
-bool depthd_contradicts(const Samples *s, const DepthdLine *line, double share, double end,
-                        const DepthdFusionParameters *p);
-bool depthd_frame_contradicts(const DepthdFusion *f, const DepthdLine *line, double share, double end);
+DepthdLine depthd_judged(DepthdFusion *f, const double *rho, DepthdLine line);
+bool depthd_acceptable(const DepthdLine *line, double agreement, const DepthdFusionParameters *p);
+/* How many of the samples that could lie on the line do; 1 if there are none. */
+double depthd_agreeing_share(const Samples *s, const DepthdLine *line, DepthdScene scene);
+double depthd_agreeing_share_of_frame(const DepthdFusion *f, const DepthdLine *line);
 
 /* Mono's relative noise: the median read off the parts' histograms of errors. */
 double depthd_median_noise(const DepthdFusion *f, double fallback);
@@ -145,11 +156,11 @@ void depthd_count_errors(DepthdFusion *f, Part *part);
 
 /* memory */
 Samples depthd_remembered(const Memory *memory, double buffer[3][DEPTHD_MEMORY_BINS]);
-void depthd_remember(DepthdFusion *f, double end, const DepthdLine *line);
+void depthd_remember(DepthdFusion *f, const DepthdLine *line);
 void depthd_forget_scene(Memory *memory, int node_count);
 
 /* align, with the grid it works on */
-DepthdLine depthd_align(DepthdFusion *f, double end, DepthdLine line, bool refit);
+DepthdLine depthd_align(DepthdFusion *f, DepthdLine line, bool refit);
 void depthd_splat(const DepthdFusion *f, Part *part);
 void depthd_smooth(DepthdFusion *f);
 /* [1 2 1] / 4 between values that lie `stride` apart, nothing beyond the ends; count is a multiple of stride. */

@@ -16,18 +16,17 @@ Samples depthd_remembered(const Memory *memory, double buffer[3][DEPTHD_MEMORY_B
 
 typedef struct Remembering {
     DepthdFusion *f;
-    double end;
     const DepthdLine *line;
 } Remembering;
 
 /* Weight of a sample that the biweight leaves. */
 static double inlier_weight(double x, double rho, double weight, const Remembering *job)
 {
-    const DepthdFusionParameters *p = &job->f->p;
+    const DepthdScene scene = job->f->scene;
     const double predicted = depthd_line_at(job->line, x);
-    const double precision = 1.0 / depthd_variance(predicted, job->line->noise, p->stereo_noise, p->inverse_minimum);
+    const double precision = 1.0 / depthd_variance(predicted, job->line->noise, scene);
     const double inside = depthd_inside(rho - predicted, precision, DEPTHD_TUKEY_FIT);
-    return predicted < job->end && inside > 0 ? weight * inside * inside : 0.0;
+    return predicted < scene.end && inside > 0 ? weight * inside * inside : 0.0;
 }
 
 static void collect(void *context, int number, int worker)
@@ -49,9 +48,9 @@ static void collect(void *context, int number, int worker)
 }
 
 /* Ages the memory and adds this frame's inliers. */
-void depthd_remember(DepthdFusion *f, double end, const DepthdLine *line)
+void depthd_remember(DepthdFusion *f, const DepthdLine *line)
 {
-    Remembering job = {f, end, line};
+    Remembering job = {f, line};
     depthd_team_share(f->team, DEPTHD_PARTS, collect, &job);
     for (int k = 0; k < 3; k++) {
         for (int b = 0; b < DEPTHD_MEMORY_BINS; b++) {

@@ -18,7 +18,7 @@ typedef struct Between {
 } Between;
 
 typedef struct Row {
-    const float *stereo_m, *sigma, *rim_share;
+    const float *stereo_m, *sigma, *rim_share, *near_claim;
     Between x, correction;
 } Row;
 
@@ -37,14 +37,14 @@ static inline __attribute__((always_inline)) void merge_block(const Row *row, in
 {
     const DepthdMergeParameters p = *parameters;
     const float *restrict stereo_m = row->stereo_m + first, *restrict mono_sigma = row->sigma + first,
-                          *restrict rim_share = row->rim_share + first;
+                          *restrict rim_share = row->rim_share + first, *restrict near_claim = row->near_claim + first;
     const float *restrict x_lower = row->x.lower + first, *restrict x_upper = row->x.upper + first;
     const float *restrict c_lower = row->correction.lower + first, *restrict c_upper = row->correction.upper + first;
     const float x_part = row->x.part, c_part = row->correction.part;
     for (int i = 0; i < count; i++) {
         const float x = x_lower[i] + (x_upper[i] - x_lower[i]) * x_part;
         const float correction = c_lower[i] + (c_upper[i] - c_lower[i]) * c_part;
-        const DepthdPixel pixel = depthd_merge_pixel(stereo_m[i], x, correction, mono_sigma[i], rim_share[i], &p);
+        const DepthdPixel pixel = depthd_merge_pixel(stereo_m[i], x, correction, mono_sigma[i], rim_share[i], near_claim[i], &p);
         depth_m[i] = pixel.depth_m;
         block->source[i] = pixel.source;
         block->sigma[i] = pixel.sigma;
@@ -99,13 +99,14 @@ static void merge_band(void *context, int cell_row, int worker)
     const Merging *job = context;
     const DepthdFusion *f = job->f;
     const int width = f->p.width, first_cell = cell_row * f->p.columns;
-    float *sigma = depthd_scratch_of(f, worker), *rim_share = sigma + width;
-    float *unknown = rim_share + width, *none = unknown + width;
+    float *sigma = depthd_scratch_of(f, worker), *rim_share = sigma + width, *near_claim = rim_share + width;
+    float *unknown = near_claim + width, *none = unknown + width;
     if (job->fitted) {
         repeat_row(f->alignment.sigma + first_cell, f->p.cell_px, width, sigma);
         repeat_row(f->alignment.rim_share + first_cell, f->p.cell_px, width, rim_share);
+        repeat_row(f->alignment.near_claim + first_cell, f->p.cell_px, width, near_claim);
     } else {
-        for (int i = 0; i < width; i++) sigma[i] = rim_share[i] = none[i] = 0.0f;
+        for (int i = 0; i < width; i++) sigma[i] = rim_share[i] = near_claim[i] = none[i] = 0.0f;
         for (int i = 0; i < width; i++) unknown[i] = NAN;
     }
     int32_t *counts = f->row_sources[cell_row];
@@ -113,7 +114,7 @@ static void merge_band(void *context, int cell_row, int worker)
     const int first = cell_row * f->p.cell_px, last = depthd_smaller(first + f->p.cell_px, f->p.height);
     for (int y = first; y < last; y++) {
         const size_t start = (size_t)y * width;
-        Row row = {job->stereo_m + start, sigma, rim_share, {unknown, unknown, 0.0f}, {none, none, 0.0f}};
+        Row row = {job->stereo_m + start, sigma, rim_share, near_claim, {unknown, unknown, 0.0f}, {none, none, 0.0f}};
         if (job->fitted) {
             row.x = rows_between(f->wide, &f->mono_y, y, f->small_height, width);
             row.correction = rows_between(f->wide_correction, &f->cell_y, y, f->p.rows, width);
@@ -130,6 +131,7 @@ static DepthdMergeParameters merge_parameters(const DepthdFusion *f, const Depth
         .shift = line ? (float)line->shift : 0.0f,
         .mono_noise = (float)f->alignment.noise,
         .stereo_noise = (float)p->stereo_noise,
+        .softening = (float)f->scene.softening,
         .stereo_minimum_m = (float)(1.0 / p->stereo_inverse_maximum),
         .stereo_maximum_m = (float)(1.0 / p->stereo_inverse_minimum),
         .inverse_minimum = (float)p->inverse_minimum,
@@ -137,7 +139,6 @@ static DepthdMergeParameters merge_parameters(const DepthdFusion *f, const Depth
         .gate_sigmas = (float)p->gate_sigmas,
         .gate_minimum = (float)p->gate_minimum,
         .far_claim_factor = (float)p->far_claim_factor,
-        .near_claim_factor = (float)p->near_claim_factor,
     };
 }
 
