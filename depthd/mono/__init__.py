@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from depthd.config import MonoConfig
     from depthd.mono.base import MonoEngine
+    from depthd.mono.cuda_memory import DeviceMemory
 
 log = logging.getLogger(__name__)
 
 
-def open_engine(config: MonoConfig) -> MonoEngine:
-    """Loads the configured model into the configured engine. Raises DepthdError; `prepare` comes next."""
+def open_engine(config: MonoConfig, memory: DeviceMemory | None = None) -> MonoEngine:
+    """Loads the configured model into the configured engine. Raises DepthdError; `prepare` comes next.
+
+    memory: the device and the stream that an engine on a GPU works on; of its own where none is given.
+    """
     if config.engine == "onnx":
-        return _open_onnx(config)
+        return _open_onnx(config, memory)
     if config.engine == "tensorrt":
-        return _open_tensorrt(config)
+        return _open_tensorrt(config, memory)
     from depthd.mono.fallback import FirstThatWorks
 
-    return FirstThatWorks(config, (_open_tensorrt, _open_onnx))
+    openers = (partial(_open_tensorrt, memory=memory), partial(_open_onnx, memory=memory))
+    return FirstThatWorks(config, openers)
 
 
-def _open_onnx(config: MonoConfig) -> MonoEngine:
+def _open_onnx(config: MonoConfig, memory: DeviceMemory | None = None) -> MonoEngine:
     from depthd.mono.model import find_model
     from depthd.mono.onnx import OnnxEngine
 
@@ -33,10 +39,11 @@ def _open_onnx(config: MonoConfig) -> MonoEngine:
         config.short_side_px,
         config.providers,
         config.aspect == "square",
+        memory=memory,
     )
 
 
-def _open_tensorrt(config: MonoConfig) -> MonoEngine:
+def _open_tensorrt(config: MonoConfig, memory: DeviceMemory | None = None) -> MonoEngine:
     from depthd.mono.cuda_memory import CudaMemory
     from depthd.mono.device import find_device
     from depthd.mono.engine_cache import engines_folder
@@ -49,7 +56,7 @@ def _open_tensorrt(config: MonoConfig) -> MonoEngine:
         find_model(config.model, folder=config.weights_dir),
         engines_folder(config.weights_dir),
         find_device(),
-        CudaMemory(),
+        memory or CudaMemory(),
         config.precision,
         config.short_side_px,
         config.aspect == "square",

@@ -18,6 +18,7 @@ from depthd.mono.model import Model, ModelCard, input_size
 from depthd.mono.preprocess import Preprocessor
 
 if TYPE_CHECKING:
+    from depthd.mono.cuda_memory import DeviceMemory
     from depthd.mono.onnx_cuda import DeviceBinding
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ class OnnxEngine:
     preference; those that this ONNX Runtime does not have are passed over, the CPU is always last. Raises
     DepthdError for a file that is no ONNX, that this ONNX Runtime cannot run, or that does not take one
     picture and give one map.
+
+    memory: the device and the stream that the CUDA provider works on; of its own where none is given.
     """
 
     def __init__(
@@ -47,11 +50,15 @@ class OnnxEngine:
         providers: Sequence[Provider] = ("cpu",),
         square: bool = False,
         cuda_graph: bool = False,
+        memory: DeviceMemory | None = None,
     ) -> None:
         self._model = model
+        self._memory = memory
         self._short_side_px = short_side_px
         self._square = square
-        self._session: Any = open_session(model, threads, providers, cuda_graph)
+        self._session: Any = open_session(
+            model, threads, providers, cuda_graph, memory.stream_handle if memory else None
+        )
         self._input_name, self._input_shape = _input_of(self._session, model)
         self._output_name = _output_of(self._session, model)
         self._preprocessor: Preprocessor | None = None
@@ -112,9 +119,14 @@ class OnnxEngine:
                 self._preprocessor.buffer.shape[-2:],
                 self._output.shape,
                 self._preprocessor.picture_size,
-                CudaMemory(),
+                self._memory or CudaMemory(),
+                self._memory is not None,
             )
         return self._on_device
+
+    def on_stream(self) -> DeviceBinding | None:
+        """See depthd.mono.on_stream."""
+        return self.on_device() if self._memory is not None and self.provider == "cuda" else None
 
     def close(self) -> None:
         self._on_device = None
@@ -168,11 +180,16 @@ def import_onnxruntime() -> ModuleType:
 
 
 def open_session(
-    model: Model, threads: int = 0, providers: Sequence[Provider] = ("cpu",), cuda_graph: bool = False
+    model: Model,
+    threads: int = 0,
+    providers: Sequence[Provider] = ("cpu",),
+    cuda_graph: bool = False,
+    stream: int | None = None,
 ) -> Any:
     """An InferenceSession. Raises DepthdError for a file that is no ONNX or cannot be run here.
 
-    cuda_graph: the CUDA provider captures the network and replays it, for device buffers only.
+    cuda_graph: the CUDA provider captures the network and replays it, for device buffers only. stream: the handle of
+    the CUDA stream that it works on instead of one of its own.
     """
     runtime = import_onnxruntime()
     options = runtime.SessionOptions()
@@ -186,6 +203,8 @@ def open_session(
     try:
         # TF32 off: half precision is asked for by the model's own types, and float32 means float32.
         cuda = {"use_tf32": "0", "enable_cuda_graph": str(int(cuda_graph))}
+        if stream is not None:
+            cuda["user_compute_stream"] = str(stream)
         chosen = [(name, cuda if name == _PROVIDER_NAMES["cuda"] else {}) for name in wanted]
         session = runtime.InferenceSession(str(model.path), options, providers=chosen)
     except Exception as error:  # ONNX Runtime raises a class per error code, all directly below Exception
