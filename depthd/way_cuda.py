@@ -96,7 +96,7 @@ class DeviceWay:
             self._slots.record()
             copy_beside(slot, **on_the_cpu)  # while the GPU works
             result = self.fusion.result()
-            self._slots.finish(slot)
+            self._slots.finish(slot, on_the_cpu)
         return result
 
     def change_engine(self, engine: MonoEngine) -> None:

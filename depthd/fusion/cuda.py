@@ -127,7 +127,7 @@ class CudaFusion:
         k.merge((k.merge_blocks,), (program.MERGE_THREADS,), (*self._picture(stereo_depth_m, mono), *planes))
 
     def launch_points(self, depth_m: Array, xyz: Array, camera: Camera) -> None:
-        """float32 (height, width) -> float32 (height, width, 3), metres, on the device; as kernels/shm.c, bit for bit."""
+        """float32 (height, width) -> (height, width, 3), metres, on the device; bit for bit as in kernels/shm.c."""
         k = self._kernels
         numbers = (
             np.float32(1.0 / camera.fx),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,10 +57,11 @@ class DeviceSlots:
         if self._shared is not None:
             self._shared.record()
 
-    def finish(self, slot: Slot) -> None:
+    def finish(self, slot: Slot, there_already: Collection[str]) -> None:
         """Once the device is done: the last part of the detour, where there is one."""
         for name, array in self._detour.items():
-            np.copyto(slot.views[name], array)
+            if name not in there_already:
+                np.copyto(slot.views[name], array)
 
     _shared: Any = None
 
