@@ -10,12 +10,14 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import array_fusion
 import numpy as np
 from fakes.frames import parameters_for, random_frame
 
@@ -82,6 +84,36 @@ def measure(cupy: Any, width: int, height: int, frames: int) -> list[tuple[str, 
         rows.append((what, _event_times(cupy, fusion.stream, graphs, frames), moved))
     rows.append(("page-locked host to page-locked host, wall clock", _host_times(cupy, p, host, frames // 10), 0))
     rows.append(("the C extension, wall clock", _cpu_times(p, host, 30), 0))
+    rows += _array_times(cupy, p, device, planes, 30)
+    return rows
+
+
+def _array_times(cupy: Any, p: Any, device: list[Any], planes: list[Any], frames: int) -> list[tuple[str, Array, int]]:
+    """The same maths without kernels of its own, on the device, by wall clock; what is not there is left out."""
+    rows = []
+    try:
+        fusion = array_fusion.cupy_fusion(cupy, p)
+        sets = [(*inputs, out) for inputs, out in zip(device, planes, strict=True)]
+        rows.append(("the specification on CuPy arrays, wall clock", _wall_times(fusion, sets, frames), 0))
+    except Exception as error:  # a yardstick that does not fit this CuPy is told, and the rest goes on
+        print(f"the specification does not run on CuPy: {type(error).__name__}: {error}", file=sys.stderr)
+    try:
+        import torch
+    except ImportError:
+        return rows
+    core = array_fusion.TorchCore(torch, p)
+    tensors = [tuple(torch.from_dlpack(array) for array in inputs) for inputs in device]
+    for compiled in (False, True):
+        fuse = torch.compile(core.fuse, mode="max-autotune-no-cudagraphs") if compiled else core.fuse
+        times = []
+        for i in range(frames * 10 + 20):
+            torch.cuda.synchronize()
+            begin_ns = time.perf_counter_ns()
+            fuse(*tensors[i % len(tensors)])
+            torch.cuda.synchronize()
+            times.append((time.perf_counter_ns() - begin_ns) * 1e-3)
+        what = "torch.compile" if compiled else "PyTorch"
+        rows.append((f"{what}: only cells, eight fit steps and merge, wall clock", np.array(times[20:]), 0))
     return rows
 
 

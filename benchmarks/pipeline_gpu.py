@@ -1,4 +1,4 @@
-"""From the camera's memory to the slot, on a GPU: python benchmarks/pipeline_gpu.py [--frames 10000] [--network FILE.onnx]
+"""From the camera's memory to the slot, on a GPU: python benchmarks/pipeline_gpu.py [--frames 10000] [--network ONNX]
 
 Wall clock of everything between a grabbed frame in page-locked host memory and its published slot: copies to the
 device, network (if one is given), fusion, copies into the shared memory, metadata, waking readers. The network that is
@@ -143,10 +143,9 @@ def main() -> None:
                 p50, p99, p999 = np.percentile(times_us, (50, 99, 99.9))
                 name = options.network.stem if options.network else "none"
                 captured = ", in the graph" if options.network and bench.way._network.captured else ""
-                lines.append(
-                    f"| {width}x{height} | {', '.join(('depth, source, sigma', *planes))} | {name}{captured} | {p50:.0f} | "
-                    f"{p99:.0f} | {p999:.0f} | {p999 / p50:.2f} | {device} | {python} |"
-                )
+                carried = ", ".join(("depth, source, sigma", *planes))
+                times = f"{p50:.0f} | {p99:.0f} | {p999:.0f} | {p999 / p50:.2f}"
+                lines.append(f"| {width}x{height} | {carried} | {name}{captured} | {times} | {device} | {python} |")
                 print(lines[-1], flush=True)
     text = "\n".join((f"{first}, {options.frames} frames each", "", *lines))
     print(text)
