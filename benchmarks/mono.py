@@ -5,9 +5,10 @@
     python benchmarks/mono.py --model NAME_OR_FILE     another model
 
 The yardstick has Depth Anything V2 Small's layers and is randomly initialised (benchmarks/vit_dpt.py): it
-takes as long as the real one and computes nothing useful. Half precision on a GPU is what `depthd engine
-build` makes of the model (depthd/mono/half.py). `network` is the network alone; `all` has the resize and the
-copies that a frame needs.
+takes as long as the real one and computes nothing useful. On a GPU: `fp16` leaves norms in float32 as TensorRT
+engines do, `fp16b` fuses the transformer's blocks (depthd/mono/blocks.py), `daemon` is the engine that depthd
+takes by itself. `network` is the network alone; `all` has the resize and the copies that a frame needs, from a
+picture in GPU memory except for `from host`.
 """
 
 from __future__ import annotations
@@ -24,20 +25,23 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 import vit_dpt
 
-from depthd.mono import half
-from depthd.mono.attention import fuse_attention
+from depthd.mono import engine_cache
 from depthd.mono.model import Model, default_card, find_model, input_size
 from depthd.mono.onnx import OnnxEngine, open_session
+from depthd.mono.onnx_cuda import DeviceBinding
+from depthd.mono.onnx_half import CUDA_OPTIONS, RECIPES, HalfOnnxEngine, convert, fix_size
 
 PICTURE = (720, 1280)
-# fp16: as for TensorRT; fp16a: as fp16n, with each attention one operator (depthd/mono/attention.py); fp16n:
-# normalisations in float16 too, which ONNX Runtime sums up in float32 itself.
-IN_ONNX_RUNTIME = (*half.REDUCING, *half.SAMPLING)
-PRECISIONS = {"fp32": None, "fp16": half.ALWAYS_FLOAT32, "fp16n": IN_ONNX_RUNTIME, "fp16a": IN_ONNX_RUNTIME}
+WAYS: dict[str, dict[str, str]] = {
+    "cuda": {},
+    "cuda+graph": {},
+    "cuda+graph+nhwc": {"prefer_nhwc": "1"},
+    "cuda+graph+nhwc+bias": {"prefer_nhwc": "1", "fuse_conv_bias": "1"},
+}
+"""Options of ONNX Runtime's CUDA provider: one captured graph, channels last, biases within convolutions."""
 SIZES_PX = (308, 364, 406, 518)
 
 
@@ -56,12 +60,17 @@ class Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--provider", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--model", help="name or .onnx file; default: the embedded model (CPU) and the yardstick")
+    parser.add_argument(
+        "--model", help="name, .onnx file, or yardstick; default: the embedded model (CPU) and the yardstick"
+    )
     parser.add_argument("--sizes", help="short sides in px, separated by commas; default depends on the model")
     parser.add_argument("--runs", type=int, default=0, help="timed runs; default 30 on the CPU, 300 on a GPU")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, help="write the table there, too")
     arguments = parser.parse_args()
+    if arguments.provider == "cuda":
+        with contextlib.suppress(ImportError):
+            import torch  # noqa: F401  (its CUDA libraries serve ONNX Runtime, too)
     with tempfile.TemporaryDirectory() as folder:
         lines = list(table(arguments, Path(folder)))
     if arguments.out:
@@ -69,21 +78,21 @@ def main() -> None:
 
 
 def table(arguments: argparse.Namespace, folder: Path) -> Iterator[str]:
-    def said(line: str) -> str:
+    def shown_too(line: str) -> str:
         print(line, flush=True)
         return line
 
-    yield said(f"{date.today()}, {machine(arguments.provider)}, ONNX Runtime {onnxruntime.__version__}")
-    yield said(f"pictures {PICTURE[1]}x{PICTURE[0]}, {arguments.threads} CPU threads, times in ms (p50 / p99)")
-    yield said("")
-    yield said(f"{'model':<32} {'size':>9} {'provider':>9} {'type':>5} {'network':>17} {'all':>17}")
+    yield shown_too(f"{date.today()}, {machine(arguments.provider)}, ONNX Runtime {onnxruntime.__version__}")
+    yield shown_too(f"pictures {PICTURE[1]}x{PICTURE[0]}, {arguments.threads} CPU threads, times in ms (p50 / p99)")
+    yield shown_too("")
+    yield shown_too(f"{'model':<32} {'size':>9} {'provider':>20} {'type':>5} {'network':>17} {'all':>17}")
     for model, sizes_px in chosen(arguments, folder):
         for short_px in sizes_px:
             size = input_size(model.card, *PICTURE, short_px)
             measure = on_cuda if arguments.provider == "cuda" else on_cpu
             for row in measure(model, size, short_px, arguments, folder):
-                yield said(
-                    f"{row.model:<32} {f'{size[1]}x{size[0]}':>9} {row.provider:>9} {row.precision:>5} "
+                yield shown_too(
+                    f"{row.model:<32} {f'{size[1]}x{size[0]}':>9} {row.provider:>20} {row.precision:>5} "
                     f"{shown(row.network_ms):>17} {shown(row.all_ms):>17}"
                 )
 
@@ -91,10 +100,10 @@ def table(arguments: argparse.Namespace, folder: Path) -> Iterator[str]:
 def chosen(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[Model, tuple[int | None, ...]]]:
     """Models with the sizes to measure; None: the size of the card."""
     sizes = tuple(int(part) for part in arguments.sizes.split(",")) if arguments.sizes else None
-    if arguments.model:
+    if arguments.model and arguments.model != "yardstick":
         yield find_model(arguments.model), sizes or (None,)
         return
-    if arguments.provider == "cpu":
+    if arguments.provider == "cpu" and not arguments.model:
         yield find_model("depthd-small"), sizes or (192, 256, 288, 384)
     yardstick = folder / "yardstick.onnx"
     parameters = vit_dpt.make(yardstick)
@@ -121,77 +130,68 @@ def on_cpu(
 def on_cuda(
     model: Model, size: tuple[int, int], short_px: int | None, arguments: argparse.Namespace, folder: Path
 ) -> Iterator[Row]:
-    """The network from and to GPU memory, plain and captured in a CUDA graph by ONNX Runtime."""
+    """Ways to run the network from and to GPU memory, and last the engine that the daemon takes.
+
+    The ways are measured at the first size only; they are what the engine was chosen from.
+    """
     import cupy
 
     from depthd.mono.cuda_memory import CudaMemory
-    from depthd.mono.onnx_cuda import DeviceBinding
 
-    picture = cupy.asarray(random_picture())
     runs = arguments.runs or 300
-    fixed = {
-        attention: with_fixed_size(model, size, folder / f"fixed-{attention}.onnx", attention)
-        for attention in (False, True)
-    }
-    expected = None
-    for precision, in_float32 in PRECISIONS.items():
-        prepared = fixed[precision == "fp16a"]
-        if in_float32 is not None:
-            half.to_half(prepared.path, folder / "half.onnx", in_float32=in_float32)
-            prepared = Model(model.name, model.card, folder / "half.onnx")
-        for cuda_graph in (False, True):
-            provider = "cuda" + ("+graph" if cuda_graph else "")
-            session = open_session(prepared, arguments.threads, ("cuda",), cuda_graph)
-            if session.get_providers()[0] != "CUDAExecutionProvider":
-                sys.exit("ONNX Runtime has no CUDA provider here: pip install onnxruntime-gpu")
-            shape = (1,) * (len(session.get_outputs()[0].shape) - 2) + size
-            names = (session.get_inputs()[0].name, session.get_outputs()[0].name)
-            binding = DeviceBinding(session, model.card, names, size, shape, PICTURE, CudaMemory())
-            try:
-                found = cupy.asnumpy(binding.run(picture))
-                cupy.cuda.Device().synchronize()
-            except Exception as error:
-                print(
-                    f"{provider} {precision} cannot run: {' '.join(str(error).split())[:200]}",
-                    file=sys.stderr,
+    picture = cupy.asarray(random_picture())
+    if not (folder / "measured").exists():
+        (folder / "measured").touch()
+        expected = None
+        for precision, content in contents(model, size, folder):
+            for provider, options in WAYS.items():
+                try:
+                    binding = bound(model, content, size, provider, options, arguments.threads)
+                    found = cupy.asnumpy(binding.run(picture))
+                    cupy.cuda.Device().synchronize()
+                except Exception as error:
+                    said(f"{provider} {precision} cannot run: {' '.join(str(error).split())[:200]}")
+                    continue
+                expected = found if expected is None else expected
+                off = np.linalg.norm(found - expected) / np.linalg.norm(expected)
+                said(f"{provider} {precision}: off by {off:.1e} (relative L2) from the first row")
+                network_ms = timed(binding.run_network, runs)
+                yield Row(
+                    model.name, size, provider, precision, network_ms, timed(lambda b=binding: b.run(picture), runs)
                 )
-                continue
-            expected = found if expected is None else expected
-            off = np.linalg.norm(found - expected) / np.linalg.norm(expected)
-            print(f"  {provider} {precision}: off by {off:.1e} (relative L2) from fp32", file=sys.stderr)
-            network_ms = timed(binding.run_network, runs)
-            yield Row(
-                model.name,
-                size,
-                provider,
-                precision,
-                network_ms,
-                timed(lambda b=binding: b.run(picture), runs),
-            )
+    engine = HalfOnnxEngine(model, folder / "engines", CudaMemory(), arguments.threads, short_px)
+    engine.prepare(*PICTURE)
+    kept = next(one for one in engine_cache.list_engines(folder / "engines") if (one.key.height, one.key.width) == size)
+    said(f"engine of {model.name}: recipe {kept.half_level}, off by {kept.worst_error:.1e} from the CPU in float32")
+    on_host = random_picture()
+    network_ms = timed(engine.binding.run_network, runs)
+    yield Row(model.name, size, "daemon", "fp16", network_ms, timed(lambda: engine.infer(picture), runs))
+    yield Row(model.name, size, "from host", "fp16", None, timed(lambda: engine.infer(on_host), runs))
 
 
-def with_fixed_size(model: Model, size: tuple[int, int], out: Path, attention: bool = False) -> Model:
-    """A copy whose input has this size, so that everything that follows from it is computed when it is
-    loaded.
-    """
-    proto = onnx.load(str(model.path))
-    if attention:
-        print(f"  {fuse_attention(proto)} attentions became one operator each", file=sys.stderr)
-    dimensions = proto.graph.input[0].type.tensor_type.shape.dim
-    for dimension, value in zip(dimensions, (1, 3, *size), strict=True):
-        dimension.dim_value = value
-    for dimension, value in zip(proto.graph.output[0].type.tensor_type.shape.dim[-2:], size, strict=True):
-        dimension.dim_value = value
-    del proto.graph.value_info[:]
-    with contextlib.suppress(Exception):  # only helps; a network that cannot be inferred runs all the same
-        proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
-    onnx.save(proto, str(out))
-    folded = out.with_name(f"folded-{out.name}")
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(folded)
-    onnxruntime.InferenceSession(str(out), options, providers=["CPUExecutionProvider"])
-    return Model(model.name, model.card, folded)
+def contents(model: Model, size: tuple[int, int], folder: Path) -> Iterator[tuple[str, bytes]]:
+    """The network of fixed size in float32, and as each recipe that is worth a row makes it."""
+    fix_size(model, size, folder / "fixed.onnx")
+    yield "fp32", (folder / "fixed.onnx").read_bytes()
+    for name, recipe in (("fp16", RECIPES[1]), ("fp16b", RECIPES[0])):
+        yield name, convert(model, size, recipe)
+
+
+def bound(
+    model: Model, content: bytes, size: tuple[int, int], provider: str, options: dict[str, str], threads: int
+) -> DeviceBinding:
+    from depthd.mono.cuda_memory import CudaMemory
+
+    session = open_session(model, threads, ("cuda",), "graph" in provider, content, {**CUDA_OPTIONS, **options})
+    if session.get_providers()[0] != "CUDAExecutionProvider":
+        sys.exit("ONNX Runtime's CUDA provider does not load here: pip install onnxruntime-gpu")
+    shape = (1,) * (len(session.get_outputs()[0].shape) - 2) + size
+    names = (session.get_inputs()[0].name, session.get_outputs()[0].name)
+    return DeviceBinding(session, model.card, names, size, shape, PICTURE, CudaMemory())
+
+
+def said(line: str) -> None:
+    print(f"  {line}", file=sys.stderr, flush=True)
 
 
 def timed(run: Callable[[], object], runs: int) -> tuple[float, float]:

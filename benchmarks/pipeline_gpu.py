@@ -23,12 +23,14 @@ import numpy as np
 from fakes.frames import random_frame
 
 from depthd import fusion as fusions
-from depthd.config import FusionConfig, SharedMemoryConfig
+from depthd.config import FusionConfig, MonoConfig, SharedMemoryConfig
 from depthd.frame import Array, Camera, StageTimes, StereoFrame
 from depthd.fusion.cuda import CudaFusion
 from depthd.gpu import open_gpu
+from depthd.mono import open_engine
 from depthd.mono.base import MonoEngine
-from depthd.mono.model import ModelCard, default_card, find_model
+from depthd.mono.model import ModelCard, default_card
+from depthd.mono.on_stream import RunsOnStream
 from depthd.shm.publisher import Publisher
 from depthd.way_cuda import DeviceWay
 
@@ -88,8 +90,8 @@ class Bench:
         ]
         self.engine = self._engine(network, height, width, sets[0][1])
         config = SharedMemoryConfig(slots=4, planes=planes)
-        mono_size = tuple(self.engine.on_stream().map.shape)  # type: ignore[attr-defined]
-        self.publisher = Publisher(config, f"depthd-bench-{os.getpid()}", camera, "benchmark", mono_size)
+        network_map = self.engine.on_stream().map  # type: ignore[attr-defined]
+        self.publisher = Publisher(config, f"depthd-bench-{os.getpid()}", camera, "benchmark", network_map.shape)
         parameters = fusions.parameters_of(FusionConfig(), camera, self.engine.card.output_kind)
         self.fusion = CudaFusion(parameters, self.gpu.stream)
         self.way = DeviceWay(self.gpu, NoMatcher(), self.engine, self.fusion, self.publisher, camera)
@@ -111,11 +113,9 @@ class Bench:
     def _engine(self, network: Path | None, height: int, width: int, mono: Array) -> MonoEngine:
         if network is None:
             return MapsOnDevice(self.gpu, mono)
-        from depthd.mono.onnx import OnnxEngine
-
-        engine = OnnxEngine(find_model(str(network)), providers=("cuda",), memory=self.gpu)
+        engine = open_engine(MonoConfig(engine="onnx", model=str(network), providers=("cuda",)), self.gpu)
         engine.prepare(height, width)
-        if engine.on_stream() is None:
+        if not isinstance(engine, RunsOnStream) or engine.on_stream() is None:
             raise SystemExit("ONNX Runtime has no CUDA provider here: pip install onnxruntime-gpu")
         return engine
 
@@ -208,7 +208,9 @@ def _machine(bench: Bench) -> str:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=10_000)
-    parser.add_argument("--network", type=Path, help="an ONNX file, run by ONNX Runtime's CUDA provider")
+    parser.add_argument(
+        "--network", type=Path, help="an ONNX file, run as the daemon runs it, by ONNX Runtime's CUDA provider"
+    )
     parser.add_argument("--output", type=Path, help="a Markdown file for the table")
     return parser.parse_args()
 

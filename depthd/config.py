@@ -199,7 +199,11 @@ class MonoConfig(Section):
     aspect: Literal["keep", "square"] = Field(
         "keep", description="`square` squeezes the picture to 1:1, which costs accuracy; for comparison only"
     )
-    precision: Literal["fp16", "fp32"] = Field("fp16", description="Of TensorRT engines")
+    precision: Literal["fp16", "fp32"] = Field(
+        "fp16",
+        description="Of the network on a GPU, in TensorRT and in ONNX Runtime; on a CPU it is always fp32. "
+        "What is wrong in fp16 is refused, and float32 takes over where `engine` allows",
+    )
     providers: tuple[Literal["tensorrt", "cuda", "cpu"], ...] = Field(
         ("cuda", "cpu"),
         description="What ONNX Runtime uses, in this order, of what it has. With `tensorrt` it builds "

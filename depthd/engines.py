@@ -14,6 +14,7 @@ from depthd.mono.device import Device, find_device
 from depthd.mono.engine_build import Progress, Runner
 from depthd.mono.engine_cache import Engine, Precision
 from depthd.mono.model import Model, ModelCard, find_model, input_size, load_manifest
+from depthd.mono.onnx_half import half_key
 from depthd.mono.tensorrt_api import TensorRt
 
 SQUARE = (1, 1)
@@ -111,7 +112,8 @@ def staleness(api: TensorRt | None, device: Device | None, weights_dir: Path | N
     manifest = load_manifest(weights_dir)
 
     def why(engine: Engine) -> str:
-        if api is None:
+        portable = engine.key.runtime == engine_cache.PORTABLE
+        if api is None and not portable:
             return "TensorRT is not installed"
         if engine.model not in manifest.models:
             return f"there is no model {engine.model} any more"
@@ -119,7 +121,10 @@ def staleness(api: TensorRt | None, device: Device | None, weights_dir: Path | N
             engine.read_plan()
             model = find_model(engine.model, manifest, weights_dir)
             key = engine.key
-            here = engine_build.key_for(api, device, model, key.height, key.width, key.precision)
+            if api is None or portable:
+                here = half_key(model, key.height, key.width)
+            else:
+                here = engine_build.key_for(api, device, model, key.height, key.width, key.precision)
         except DepthdError as error:
             return error.what
         return "; ".join(here.differences(engine.key))

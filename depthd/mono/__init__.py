@@ -6,6 +6,8 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
+from depthd.errors import DepthdError
+
 if TYPE_CHECKING:
     from depthd.config import MonoConfig
     from depthd.mono.base import MonoEngine
@@ -19,14 +21,45 @@ def open_engine(config: MonoConfig, memory: DeviceMemory | None = None) -> MonoE
 
     memory: the device and the stream that an engine on a GPU works on; of its own where none is given.
     """
-    if config.engine == "onnx":
-        return _open_onnx(config, memory)
     if config.engine == "tensorrt":
         return _open_tensorrt(config, memory)
+    portable = (_open_onnx_half, _open_onnx) if _half_precision_is_possible(config) else (_open_onnx,)
+    openers = portable if config.engine == "onnx" else (_open_tensorrt, *portable)
+    if len(openers) == 1:
+        return openers[0](config, memory)
     from depthd.mono.fallback import FirstThatWorks
 
-    openers = (partial(_open_tensorrt, memory=memory), partial(_open_onnx, memory=memory))
-    return FirstThatWorks(config, openers)
+    return FirstThatWorks(config, [partial(opener, memory=memory) for opener in openers])
+
+
+def _half_precision_is_possible(config: MonoConfig) -> bool:
+    """Whether the portable engine will run on a GPU; on a CPU half precision is slower."""
+    from depthd.mono.onnx import has_provider
+
+    if config.precision != "fp16":
+        return False
+    try:
+        here = [provider for provider in config.providers if has_provider(provider)]
+    except DepthdError:  # said when the portable engine is opened
+        return False
+    return here[:1] == ["cuda"]
+
+
+def _open_onnx_half(config: MonoConfig, memory: DeviceMemory | None = None) -> MonoEngine:
+    from depthd.mono.cuda_memory import CudaMemory
+    from depthd.mono.engine_cache import engines_folder
+    from depthd.mono.model import find_model
+    from depthd.mono.onnx_half import HalfOnnxEngine
+
+    return HalfOnnxEngine(
+        find_model(config.model, folder=config.weights_dir),
+        engines_folder(config.weights_dir),
+        memory or CudaMemory(),
+        config.threads,
+        config.short_side_px,
+        config.aspect == "square",
+        shares_stream=memory is not None,
+    )
 
 
 def _open_onnx(config: MonoConfig, memory: DeviceMemory | None = None) -> MonoEngine:

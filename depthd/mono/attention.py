@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from depthd.mono.graph import Graph
+
 HEADS_FIRST = [0, 2, 1, 3]
 """(picture, token, head, width) <-> (picture, head, token, width)."""
 
@@ -28,57 +30,16 @@ def fuse_attention(model: Any) -> int:
     """Replaces every attention of the onnx model in place; returns how many. The rest of the graph is not
     touched.
     """
-    import onnx
-
-    graph = _Graph(model.graph, onnx)
+    graph = Graph(model.graph)
     fused = 0
     for softmax in [node for node in model.graph.node if node.op_type == "Softmax"]:
         fused += _fuse(graph, softmax)
     if fused:
-        _drop_unused(model.graph)
-        if all(opset.domain != "com.microsoft" for opset in model.opset_import):
-            model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+        graph.finish(model)
     return fused
 
 
-class _Graph:
-    """The graph with its edges and its small constants."""
-
-    def __init__(self, graph: Any, onnx: Any) -> None:
-        self.graph = graph
-        self.onnx = onnx
-        self.producer = {out: node for node in graph.node for out in node.output}
-        self.consumers: dict[str, list[Any]] = {}
-        for node in graph.node:
-            for name in node.input:
-                self.consumers.setdefault(name, []).append(node)
-        self._weights = {weight.name: weight for weight in graph.initializer}
-
-    def constant(self, name: str) -> Any:
-        """The value of a weight or Constant node of at most four elements, else None."""
-        weight = self._weights.get(name)
-        node = self.producer.get(name)
-        if weight is None and node is not None and node.op_type == "Constant":
-            weight = next((a.t for a in node.attribute if a.name == "value"), None)
-        value = None if weight is None else self.onnx.numpy_helper.to_array(weight)
-        return value if value is not None and value.size <= 4 else None
-
-    def scalar(self, name: str) -> float | None:
-        value = self.constant(name)
-        return float(value.reshape(-1)[0]) if value is not None and value.size == 1 else None
-
-    def length(self, name: str) -> int:
-        """Of a weight vector; 0 for anything else."""
-        weight = self._weights.get(name)
-        return int(weight.dims[0]) if weight is not None and len(weight.dims) == 1 else 0
-
-    def only_consumer(self, name: str) -> Any:
-        """The node that reads the values; Shape reads none."""
-        found = [node for node in self.consumers.get(name, []) if node.op_type != "Shape"]
-        return found[0] if len(found) == 1 else None
-
-
-def _fuse(graph: _Graph, softmax: Any) -> bool:
+def _fuse(graph: Graph, softmax: Any) -> bool:
     scores, factor = _behind_factors(graph, softmax.input[0])
     product = graph.producer.get(scores)
     weighted = graph.only_consumer(softmax.output[0])
@@ -105,22 +66,19 @@ def _fuse(graph: _Graph, softmax: Any) -> bool:
         or len({query.heads, key.heads, value.heads}) > 1
     ):
         return False
-    attention = graph.onnx.helper.make_node(
+    attention = graph.own(
         "MultiHeadAttention",
         [query.name, key.name, value.name],
         [merged.output[0]],
-        name=f"{softmax.name}_attention",
-        domain="com.microsoft",
+        f"{softmax.name}_attention",
         num_heads=query.heads,
         scale=factor * query.factor * key.factor,
     )
-    position = list(graph.graph.node).index(merged)
-    graph.graph.node.remove(merged)
-    graph.graph.node.insert(position, attention)
+    graph.replace(merged, attention)
     return True
 
 
-def _operand(graph: _Graph, name: str) -> _Operand | None:
+def _operand(graph: Graph, name: str) -> _Operand | None:
     """Walks back from a factor of a product to before the split into heads."""
     name, factor = _behind_factors(graph, name)
     order = [0, 1, 2, 3]
@@ -136,7 +94,7 @@ def _operand(graph: _Graph, name: str) -> _Operand | None:
     return heads and _Operand(node.input[0], heads, factor, transposed=order == [0, 2, 3, 1])
 
 
-def _heads(graph: _Graph, reshape: Any) -> Any:
+def _heads(graph: Graph, reshape: Any) -> Any:
     """Number of heads that a Reshape to (picture, token, heads, width) makes; None if it cannot be told."""
     parts = _parts(graph, reshape.input[1])
     if len(parts) != 4:
@@ -151,7 +109,7 @@ def _heads(graph: _Graph, reshape: Any) -> Any:
     return whole // int(width) if width is not None and width > 0 and whole % int(width) == 0 and whole else None
 
 
-def _parts(graph: _Graph, shape: str) -> list[float | None]:
+def _parts(graph: Graph, shape: str) -> list[float | None]:
     """The elements of a shape, which may be put together of parts; None for those that are not constant."""
     value = graph.constant(shape)
     if value is not None:
@@ -160,7 +118,7 @@ def _parts(graph: _Graph, shape: str) -> list[float | None]:
     return [graph.scalar(name) for name in node.input] if node is not None and node.op_type == "Concat" else []
 
 
-def _behind_factors(graph: _Graph, name: str) -> tuple[str, float]:
+def _behind_factors(graph: Graph, name: str) -> tuple[str, float]:
     """What stands before multiplications and divisions by scalars, and their product."""
     factor = 1.0
     while (node := graph.producer.get(name)) is not None and node.op_type in ("Mul", "Div"):
@@ -176,16 +134,3 @@ def _behind_factors(graph: _Graph, name: str) -> tuple[str, float]:
 
 def _permutation(node: Any) -> list[int]:
     return next((list(a.ints) for a in node.attribute if a.name == "perm"), [])
-
-
-def _drop_unused(graph: Any) -> None:
-    """Removes nodes whose outputs nobody reads, and the weights that only they read."""
-    while True:
-        used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
-        unused = [node for node in graph.node if not used.intersection(node.output)]
-        if not unused:
-            break
-        for node in unused:
-            graph.node.remove(node)
-    for weight in [weight for weight in graph.initializer if weight.name not in used]:
-        graph.initializer.remove(weight)

@@ -15,7 +15,10 @@ from depthd.frame import Array
 
 
 class DeviceMemory(Protocol):
-    """What the TensorRT engine asks of a device; the tests have one of their own."""
+    """What engines ask of a device; the tests have one of their own."""
+
+    device: str
+    """ONNX Runtime's name of where the arrays lie."""
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """An array on the device."""
@@ -59,12 +62,14 @@ class DeviceMemory(Protocol):
 class CudaMemory:
     """DeviceMemory through CuPy, with a stream of its own."""
 
+    device = "cuda"
+
     def __init__(self) -> None:
         try:
             import cupy
         except ImportError:
             raise DepthdError(
-                "CuPy is not installed, which TensorRT engines need", "pip install 'depthd[gpu]'"
+                "CuPy is not installed, which networks on a GPU need", "pip install 'depthd[gpu]'"
             ) from None
         self._cupy = cupy
         self.stream = cupy.cuda.Stream(non_blocking=True)

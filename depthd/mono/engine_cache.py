@@ -7,6 +7,7 @@ there is no engine.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -22,6 +23,8 @@ from depthd.paths import WEIGHTS_DIR
 log = logging.getLogger(__name__)
 
 Precision = Literal["fp16", "fp32"]
+PORTABLE = "onnxruntime"
+"""Runtime of the networks that the portable engine converts for itself (onnx_half.py)."""
 
 _FIELD_NAMES = {
     "model_sha256": "model",
@@ -29,7 +32,7 @@ _FIELD_NAMES = {
     "width": "width",
     "precision": "precision",
     "runtime": "runtime",
-    "version": "TensorRT version",
+    "version": "runtime version",
     "gpu": "GPU",
     "compute_capability": "compute capability",
     "driver": "driver",
@@ -128,13 +131,15 @@ def find_engine(folder: Path, model: str, key: EngineKey) -> Engine | None:
         if engine.key == key:
             return engine
     for engine in engines:
-        if (engine.key.height, engine.key.width, engine.key.precision) == (
-            key.height,
-            key.width,
-            key.precision,
-        ):
+        if _same_use(engine.key, key):
             log.warning("%s is not used: %s", engine.plan.name, "; ".join(key.differences(engine.key)))
     return None
+
+
+def _same_use(one: EngineKey, other: EngineKey) -> bool:
+    """Whether one would stand in for the other, were it not for what else differs."""
+    same_size = (one.height, one.width, one.precision) == (other.height, other.width, other.precision)
+    return same_size and (one.runtime == PORTABLE) == (other.runtime == PORTABLE)
 
 
 def place(
@@ -176,7 +181,8 @@ def place(
         ) from None
     finally:
         for path in temporary:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
     return engine
 
 

@@ -68,9 +68,20 @@ def to_half(source: Path, out: Path, level: int = 0, in_float32: Sequence[str] =
         ) from None
 
 
-def _import_converter() -> tuple[Any, Any]:
+def import_onnx() -> Any:
+    """The onnx module, or DepthdError that says what to install."""
     try:
         import onnx
+    except ImportError:
+        raise DepthdError(
+            "onnx is not installed, which half precision needs", "pip install 'depthd[engines]'"
+        ) from None
+    return onnx
+
+
+def _import_converter() -> tuple[Any, Any]:
+    onnx = import_onnx()
+    try:
         from onnxruntime.transformers.float16 import convert_float_to_float16
     except ImportError as error:
         raise DepthdError(

@@ -6,8 +6,8 @@ import logging
 import math
 import os
 import re
-from collections.abc import Sequence
-from types import ModuleType
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -57,10 +57,10 @@ class OnnxEngine:
         self._short_side_px = short_side_px
         self._square = square
         self._session: Any = open_session(
-            model, threads, providers, cuda_graph, memory.stream_handle if memory else None
+            model, threads, providers, cuda_graph, cuda_options=stream_options(memory) if memory else {}
         )
-        self._input_name, self._input_shape = _input_of(self._session, model)
-        self._output_name = _output_of(self._session, model)
+        self._input_name, self._input_shape = input_of(self._session, model)
+        self._output_name = output_of(self._session, model)
         self._preprocessor: Preprocessor | None = None
         self._binding: Any = None
         self._output: Array = np.empty(0, np.float32)
@@ -75,12 +75,12 @@ class OnnxEngine:
     @property
     def provider(self) -> str:
         """What the network runs on: 'cpu', 'cuda' or 'tensorrt'."""
-        first = self._session.get_providers()[0]
-        return next((short for short, name in _PROVIDER_NAMES.items() if name == first), first)
+        return provider_of(self._session)
 
     def prepare(self, height: int, width: int) -> None:
         """Allocates for pictures of this size and runs once. Raises DepthdError where that gives no map."""
-        out_height, out_width = self._network_size(height, width)
+        wanted = input_size(self.card, height, width, self._short_side_px, self._square)
+        out_height, out_width = possible_size(self._model, self._input_shape, wanted)
         self._preprocessor = Preprocessor(self.card, height, width, out_height, out_width)
         self._on_device = None
         self._preprocessor.run(_test_picture(height, width))
@@ -132,18 +132,6 @@ class OnnxEngine:
         self._on_device = None
         self._binding = self._session = self._preprocessor = None
 
-    def _network_size(self, height: int, width: int) -> tuple[int, int]:
-        """The rule of the card, except for an ONNX file with a fixed size, which can be run at no other."""
-        wanted = input_size(self.card, height, width, self._short_side_px, self._square)
-        fixed = tuple(side if isinstance(side, int) else None for side in self._input_shape[-2:])
-        size = (fixed[0] or wanted[0], fixed[1] or wanted[1])
-        if size != wanted:
-            log.warning(
-                "model %s only takes %dx%d px; %dx%d would keep the aspect",
-                self._model.name, size[1], size[0], wanted[1], wanted[0],
-            )  # fmt: skip
-        return size
-
     def _warm_up(self) -> tuple[int, ...]:
         """Runs once and returns the shape of the output."""
         assert self._preprocessor is not None
@@ -170,6 +158,11 @@ class OnnxEngine:
             log.log(logging.INFO if finite else logging.WARNING, "model %s %s", self._model.name, message)
 
 
+def stream_options(memory: DeviceMemory) -> dict[str, str]:
+    """Options of the CUDA provider, for a session that works on the memory's stream instead of one of its own."""
+    return {"user_compute_stream": str(memory.stream_handle)}
+
+
 def import_onnxruntime() -> ModuleType:
     """The module, or DepthdError that says what to install."""
     try:
@@ -184,12 +177,14 @@ def open_session(
     threads: int = 0,
     providers: Sequence[Provider] = ("cpu",),
     cuda_graph: bool = False,
-    stream: int | None = None,
+    content: bytes | None = None,
+    cuda_options: Mapping[str, str] = MappingProxyType({}),
 ) -> Any:
     """An InferenceSession. Raises DepthdError for a file that is no ONNX or cannot be run here.
 
-    cuda_graph: the CUDA provider captures the network and replays it, for device buffers only. stream: the handle of
-    the CUDA stream that it works on instead of one of its own.
+    cuda_graph: the CUDA provider captures the network and replays it, for device buffers only. content: an
+    ONNX made of the model, which is loaded instead of its file. cuda_options: of the CUDA provider, by its
+    own names.
     """
     runtime = import_onnxruntime()
     options = runtime.SessionOptions()
@@ -202,11 +197,9 @@ def open_session(
     wanted = [_PROVIDER_NAMES[p] for p in dict.fromkeys((*providers, "cpu")) if _PROVIDER_NAMES[p] in here]
     try:
         # TF32 off: half precision is asked for by the model's own types, and float32 means float32.
-        cuda = {"use_tf32": "0", "enable_cuda_graph": str(int(cuda_graph))}
-        if stream is not None:
-            cuda["user_compute_stream"] = str(stream)
+        cuda = {"use_tf32": "0", "enable_cuda_graph": str(int(cuda_graph)), **cuda_options}
         chosen = [(name, cuda if name == _PROVIDER_NAMES["cuda"] else {}) for name in wanted]
-        session = runtime.InferenceSession(str(model.path), options, providers=chosen)
+        session = runtime.InferenceSession(content or str(model.path), options, providers=chosen)
     except Exception as error:  # ONNX Runtime raises a class per error code, all directly below Exception
         raise DepthdError(
             f"{model.path} is no model for ONNX Runtime {runtime.__version__}: {one_line(error)}",
@@ -229,9 +222,32 @@ def run_in(session: Any, model: Model, pixels: Array) -> Array:
     """The model's map, float32 (h, w), for float32 (1, 3, height, width), in a session of it. Raises
     DepthdError.
     """
-    input_name, _ = _input_of(session, model)
-    output = _run(session, model, input_name, _output_of(session, model), as_input(pixels, model.card))
+    input_name, _ = input_of(session, model)
+    output = _run(session, model, input_name, output_of(session, model), as_input(pixels, model.card))
     return output.reshape(output.shape[-2:])
+
+
+def has_provider(provider: Provider) -> bool:
+    """Whether this ONNX Runtime was built with it; whether it loads here shows only at the first session."""
+    return _PROVIDER_NAMES[provider] in import_onnxruntime().get_available_providers()
+
+
+def provider_of(session: Any) -> str:
+    """What a session runs on: 'cpu', 'cuda' or 'tensorrt'."""
+    first = session.get_providers()[0]
+    return next((short for short, name in _PROVIDER_NAMES.items() if name == first), first)
+
+
+def possible_size(model: Model, input_shape: Sequence[Any], wanted: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) wanted, except for an ONNX file with a fixed size, which can be run at no other."""
+    fixed = tuple(side if isinstance(side, int) else None for side in input_shape[-2:])
+    size = (fixed[0] or wanted[0], fixed[1] or wanted[1])
+    if size != wanted:
+        log.warning(
+            "model %s only takes %dx%d px; %dx%d would keep the aspect",
+            model.name, size[1], size[0], wanted[1], wanted[0],
+        )  # fmt: skip
+    return size
 
 
 def as_input(pixels: Array, card: ModelCard) -> Array:
@@ -263,7 +279,8 @@ def _run(session: Any, model: Model, input_name: str, output_name: str, pixels: 
     return output
 
 
-def _input_of(session: Any, model: Model) -> tuple[str, list[Any]]:
+def input_of(session: Any, model: Model) -> tuple[str, list[Any]]:
+    """Name and shape of the input that takes the picture. Raises DepthdError where there is none such."""
     inputs = {i.name: i for i in session.get_inputs()}
     name = model.card.input or next(iter(inputs), "")
     if name not in inputs:
@@ -281,7 +298,8 @@ def _input_of(session: Any, model: Model) -> tuple[str, list[Any]]:
     return name, list(found.shape)
 
 
-def _output_of(session: Any, model: Model) -> str:
+def output_of(session: Any, model: Model) -> str:
+    """Name of the output with the map. Raises DepthdError where the card names one that is not there."""
     names = [o.name for o in session.get_outputs()]
     name = model.card.output or names[0]
     if name not in names:

@@ -15,6 +15,8 @@ STREAMS: dict[int, QueuedMemory] = {}
 class QueuedMemory:
     """DeviceMemory of depthd.mono.cuda_memory. Whoever forgets to synchronise reads what was there before."""
 
+    device = "cpu"
+
     def __init__(self, captures: bool = True) -> None:
         self.captures = captures
         self.arrays: dict[int, np.ndarray] = {}

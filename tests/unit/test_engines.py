@@ -72,7 +72,7 @@ def test_staleness_names_what_differs(tmp_path: Path) -> None:
     newer = TensorRt(make_tensorrt("11.2.0"), "tensorrt")
     other = Device("GPU A", "9.0", "590.0")
     said = engines.staleness(newer, other, tmp_path)(engine)
-    assert "TensorRT version is 11.2.0, the engine was built for 11.1.0" in said
+    assert "runtime version is 11.2.0, the engine was built for 11.1.0" in said
     assert "driver is 590.0, the engine was built for 580.1" in said
     assert engines.staleness(None, GPU, tmp_path)(engine) == "TensorRT is not installed"
     engine.plan.write_bytes(b"short")
