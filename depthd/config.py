@@ -231,10 +231,10 @@ class FusionConfig(Section):
     stereo_maximum_depth_m: PositiveFloat = Field(40.0, description="farther stereo is too far, m")
     stereo_noise_px: PositiveFloat = Field(0.5, description="standard deviation of stereo disparity, px")
     gate_sigmas: PositiveFloat = Field(
-        4.0, description="stereo is overruled when it differs from fitted mono by more standard deviations"
+        1.5, description="stereo is overruled when it differs from fitted mono by more standard deviations"
     )
     gate_minimum: Fraction = Field(
-        0.15, description="smaller relative differences in inverse depth never overrule stereo"
+        0.1, description="smaller relative differences in inverse depth never overrule stereo"
     )
     memory_decay: Fraction = Field(
         0.9, description="weight that the samples of earlier frames keep from one frame to the next; 0 = none"
@@ -244,7 +244,9 @@ class FusionConfig(Section):
         0.4, description="a fit that fewer of the plausible samples agree with is refused"
     )
     minimum_agreement: Fraction = Field(
-        0.3, description="a fit is refused where stereo and mono, outliers included, correlate less than this"
+        0.3,
+        description="a fit is refused where stereo and mono agree in fewer samples than this, beyond chance "
+        "(Cohen's kappa)",
     )
     minimum_significance: PositiveFloat = Field(
         6.0, description="a fit whose scale is fewer standard errors from zero is refused"

@@ -32,17 +32,19 @@ enum {
     DEPTHD_ERROR_BINS = 1024,
     DEPTHD_GRID_LEVELS = 16,
     DEPTHD_WIDE_PASSES = 4,
+    DEPTHD_SOLIDITY_DOUBLINGS = 3,
 };
 
 #define DEPTHD_HYPOTHESIS_TOLERANCE 0.12
 #define DEPTHD_OUTLIER_COST 0.35
 #define DEPTHD_CUT_SHARE 0.5
-#define DEPTHD_TUKEY_FIT 2.5
+#define DEPTHD_TUKEY_FIT 3.0
 #define DEPTHD_TUKEY_ALIGNMENT 3.5
 #define DEPTHD_BALANCE_FLOOR 0.01
 #define DEPTHD_MONO_NOISE_START 0.05
 #define DEPTHD_MONO_NOISE_MINIMUM 0.01
-#define DEPTHD_MONO_NOISE_MAXIMUM 0.15
+#define DEPTHD_MONO_NOISE_MAXIMUM 0.1
+#define DEPTHD_SOFTENING 0.2
 #define DEPTHD_ERROR_MAXIMUM 0.5
 #define DEPTHD_MEDIAN_OF_KEPT (0.6745 * 0.95)
 #define DEPTHD_RANGE_END 0.98
@@ -50,8 +52,9 @@ enum {
 #define DEPTHD_NODE_PRIOR 0.2
 #define DEPTHD_COLUMN_PRIOR 0.3
 #define DEPTHD_WIDE_PRIOR 0.02
-#define DEPTHD_RIM_PRIOR 0.1
-#define DEPTHD_SUPPORT_SHARE 0.25
+#define DEPTHD_RIM_PRIOR 0.3
+#define DEPTHD_NOISE_SPREAD 1.4
+#define DEPTHD_LINE_SHARE 0.3
 #define DEPTHD_SIGMA_MINIMUM 1e-4f
 #define DEPTHD_SIGMA_MAXIMUM 1e4f
 
@@ -72,15 +75,29 @@ typedef struct DepthdMergeParameters {
     float scale, shift;                     /* rho = scale * x + shift */
     float mono_noise;                       /* relative, about the aligned line */
     float stereo_noise;                     /* 1/m */
+    float softening;                        /* as in DepthdScene */
     float stereo_minimum_m, stereo_maximum_m;
     float inverse_minimum, inverse_maximum; /* published range, 1/m */
-    float gate_sigmas, gate_minimum, far_claim_factor, near_claim_factor;
+    float gate_sigmas, gate_minimum, far_claim_factor;
 } DepthdMergeParameters;
 
 typedef struct DepthdPixel {
     float depth_m, sigma;
     unsigned char source;
 } DepthdPixel;
+
+/* What a frame tells about itself, in 1/m, and what goes with it. */
+typedef struct DepthdScene {
+    DepthdReal end;       /* of stereo's range */
+    DepthdReal softening; /* what mono's error does not fall under, times its relative noise */
+    DepthdReal stereo_noise, inverse_minimum;
+} DepthdScene;
+
+/* What mono's error at an inverse depth is relative to. */
+DEPTHD_FUNCTION DepthdReal depthd_unit(DepthdReal predicted, DepthdScene scene)
+{
+    return (predicted > scene.inverse_minimum ? predicted : scene.inverse_minimum) + scene.softening;
+}
 
 /* Biweight, zero outside the unit interval. Beaton and Tukey, 1974. */
 DEPTHD_FUNCTION DepthdReal depthd_tukey(DepthdReal u)
@@ -112,11 +129,10 @@ DEPTHD_FUNCTION uint32_t depthd_unscramble(uint32_t value)
 }
 
 /* Variance of stereo minus mono, 1/m². */
-DEPTHD_FUNCTION DepthdReal depthd_variance(
-    DepthdReal predicted, DepthdReal mono_noise, DepthdReal stereo_noise, DepthdReal inverse_minimum)
+DEPTHD_FUNCTION DepthdReal depthd_variance(DepthdReal predicted, DepthdReal mono_noise, DepthdScene scene)
 {
-    const DepthdReal mono = mono_noise * (predicted > inverse_minimum ? predicted : inverse_minimum);
-    return stereo_noise * stereo_noise + mono * mono;
+    const DepthdReal mono = mono_noise * depthd_unit(predicted, scene);
+    return scene.stereo_noise * scene.stereo_noise + mono * mono;
 }
 
 /* Weight of a cell by how far its stereo values scatter. */
@@ -125,44 +141,43 @@ DEPTHD_FUNCTION DepthdReal depthd_calm(DepthdReal fill, DepthdReal variance, Dep
     return DEPTHD_QUOTIENT(fill, DEPTHD_REAL(1) + variance / (DEPTHD_REAL(4) * stereo_noise * stereo_noise));
 }
 
-/* How much a sample speaks for a hypothesis. Where that puts it beyond what stereo can measure, it says nothing. */
-DEPTHD_FUNCTION DepthdReal depthd_support(
-    DepthdReal rho, DepthdReal predicted, DepthdReal end, DepthdReal stereo_noise, DepthdReal inverse_minimum)
+/* How much a sample speaks for a hypothesis, and more than the stereo of another place would. Where the hypothesis puts it beyond
+ * what stereo can measure, it says nothing. */
+DEPTHD_FUNCTION DepthdReal depthd_support(DepthdReal rho, DepthdReal rho_elsewhere, DepthdReal predicted, DepthdScene scene)
 {
-    const DepthdReal mono = predicted > inverse_minimum ? predicted : inverse_minimum;
-    const DepthdReal tolerance = DEPTHD_REAL(DEPTHD_HYPOTHESIS_TOLERANCE) * mono + DEPTHD_REAL(3) * stereo_noise;
-    const DepthdReal u = DEPTHD_QUOTIENT(rho - predicted, tolerance);
-    return predicted < end ? depthd_tukey(u) - DEPTHD_REAL(DEPTHD_OUTLIER_COST) : 0;
+    const DepthdReal tolerance =
+        DEPTHD_REAL(DEPTHD_HYPOTHESIS_TOLERANCE) * depthd_unit(predicted, scene) + DEPTHD_REAL(3) * scene.stereo_noise;
+    const DepthdReal share = DEPTHD_QUOTIENT(DEPTHD_REAL(1), tolerance);
+    const DepthdReal explained = depthd_tukey((rho - predicted) * share) - depthd_tukey((rho_elsewhere - predicted) * share);
+    return predicted < scene.end ? explained - DEPTHD_REAL(DEPTHD_OUTLIER_COST) : 0;
 }
 
-/* The histogram bin of a sample's relative error. */
-DEPTHD_FUNCTION int depthd_error_bin(DepthdReal rho, DepthdReal predicted)
+/* Where a sample's relative error lies among the centres of the histogram's bins, 0 to DEPTHD_ERROR_BINS - 1. */
+DEPTHD_FUNCTION DepthdReal depthd_error_place(DepthdReal residual, DepthdReal unit)
 {
-    const DepthdReal share = DEPTHD_QUOTIENT(rho - predicted, predicted);
-    const DepthdReal error = (share < 0 ? -share : share) * DEPTHD_REAL(DEPTHD_ERROR_BINS / DEPTHD_ERROR_MAXIMUM);
-    return error < DEPTHD_REAL(DEPTHD_ERROR_BINS - 1) ? (int)error : DEPTHD_ERROR_BINS - 1;
+    const DepthdReal bins = (residual < 0 ? -residual : residual) * DEPTHD_REAL(DEPTHD_ERROR_BINS / DEPTHD_ERROR_MAXIMUM);
+    const DepthdReal place = DEPTHD_QUOTIENT(bins, unit) - DEPTHD_REAL(0.5);
+    const DepthdReal above = place > 0 ? place : 0;
+    return above < DEPTHD_REAL(DEPTHD_ERROR_BINS - 1) ? above : DEPTHD_REAL(DEPTHD_ERROR_BINS - 1);
 }
 
 /* What stereo says about one cell's aligned mono: the trust in it, its relative error, and its entry in the histogram. */
 typedef struct DepthdCellError {
-    DepthdReal trust, error, bin_weight;
-    int bin;
+    DepthdReal trust, error, bin_weight, place;
 } DepthdCellError;
 
 DEPTHD_FUNCTION DepthdCellError depthd_cell_error(
-    DepthdReal rho, DepthdReal line_value, DepthdReal correction, DepthdReal calm, DepthdReal noise, DepthdReal end,
-    DepthdReal stereo_noise, DepthdReal inverse_minimum)
+    DepthdReal rho, DepthdReal line_value, DepthdReal correction, DepthdReal calm, DepthdReal noise, DepthdScene scene)
 {
-    const DepthdReal base = line_value > inverse_minimum ? line_value : inverse_minimum;
-    const DepthdReal predicted = base * (DEPTHD_REAL(1) + correction);
-    const DepthdReal precision = DEPTHD_QUOTIENT(DEPTHD_REAL(1), depthd_variance(predicted, noise, stereo_noise, inverse_minimum));
+    const DepthdReal unit = depthd_unit(line_value, scene), predicted = line_value + correction * unit;
+    const DepthdReal precision = DEPTHD_QUOTIENT(DEPTHD_REAL(1), depthd_variance(predicted, noise, scene));
     const DepthdReal inside = depthd_inside(rho - predicted, precision, DEPTHD_TUKEY_ALIGNMENT);
-    const DepthdReal plausible = predicted < end ? calm : 0;
+    const DepthdReal plausible = predicted < scene.end ? calm : 0;
     DepthdCellError cell;
     cell.trust = inside > 0 ? plausible * inside * inside : 0;
-    cell.error = DEPTHD_QUOTIENT(rho - base, base);
+    cell.error = DEPTHD_QUOTIENT(rho - line_value, unit);
     cell.bin_weight = inside > 0 ? plausible : 0;
-    cell.bin = depthd_error_bin(rho, predicted);
+    cell.place = depthd_error_place(rho - predicted, depthd_unit(predicted, scene));
     return cell;
 }
 
@@ -194,13 +209,21 @@ DEPTHD_FUNCTION float depthd_mono_as_linear(float mono, int kind)
 
 /* Relative one-sigma error of aligned mono in a cell: see _relative_sigma() in reference.py. */
 DEPTHD_FUNCTION DepthdReal depthd_cell_sigma(
-    DepthdReal line_value, DepthdReal from_pivot, DepthdReal support, DepthdReal noise, DepthdReal global_noise,
-    DepthdReal value_variance, DepthdReal scale_variance, DepthdReal inverse_minimum)
+    DepthdReal line_value, DepthdReal from_pivot, DepthdReal noise, DepthdReal global_noise, DepthdReal value_variance,
+    DepthdReal scale_variance, DepthdScene scene)
 {
-    const DepthdReal rho = line_value > inverse_minimum ? line_value : inverse_minimum;
-    const DepthdReal line_variance = (value_variance + scale_variance * from_pivot * from_pivot) / (rho * rho);
-    const DepthdReal unsupported = (DEPTHD_REAL(1) - DEPTHD_REAL(DEPTHD_SUPPORT_SHARE) * support) * global_noise;
-    return (DepthdReal)sqrt(noise * noise + unsupported * unsupported + line_variance);
+    const DepthdReal local = DEPTHD_REAL(DEPTHD_NOISE_SPREAD) * noise, global = DEPTHD_REAL(DEPTHD_LINE_SHARE) * global_noise;
+    const DepthdReal unit = depthd_unit(line_value, scene), rho = unit - scene.softening;
+    const DepthdReal of_line = value_variance + scale_variance * from_pivot * from_pivot;
+    return DEPTHD_QUOTIENT((DepthdReal)sqrt((local * local + global * global) * unit * unit + of_line), rho);
+}
+
+/* How much wider than the gate stereo may claim nearer, by how solid its surface is: see contradicted() in reference.py. */
+DEPTHD_FUNCTION float depthd_near_claim(float solidity, float near_claim_factor, float solid_claim_factor)
+{
+    float power = solidity;
+    for (int k = 0; k < DEPTHD_SOLIDITY_DOUBLINGS; k++) power *= power;
+    return near_claim_factor + solid_claim_factor * power;
 }
 
 /* float -> IEEE half, round to nearest even, for values that are normal halves; NaN stays NaN. Branchless, so it vectorises. */
@@ -212,41 +235,43 @@ DEPTHD_FUNCTION uint16_t depthd_half(float value)
     return value == value ? (uint16_t)(rounded - (112u << 10)) : (uint16_t)0x7E00u;
 }
 
-/* Decides one pixel. x is NaN where mono is unknown or nothing was fitted. Stereo that is kept is passed on bit by bit. */
+/* Decides one pixel. x is NaN where mono is unknown or nothing was fitted; a NaN goes through to what is made of it. Stereo that is
+ * kept is passed on bit by bit. Stereo and mono are compared as squares, and times stereo_m. */
 DEPTHD_FUNCTION DepthdPixel depthd_merge_pixel(
-    float stereo_m, float x, float correction, float mono_sigma, float rim_share, const DepthdMergeParameters *p)
+    float stereo_m, float x, float correction, float mono_sigma, float rim_share, float near_claim, const DepthdMergeParameters *p)
 {
+    const float base = p->scale * x + p->shift;
+    float predicted = base + correction * ((base < p->inverse_minimum ? p->inverse_minimum : base) + p->softening);
+    predicted = predicted < p->inverse_minimum ? p->inverse_minimum : predicted;
+    predicted = predicted > p->inverse_maximum ? p->inverse_maximum : predicted;
+
+    const float squared_sigmas = p->gate_sigmas * p->gate_sigmas, unit = predicted + p->softening;
+    const float by_noise = squared_sigmas * (p->stereo_noise * p->stereo_noise) +
+                           squared_sigmas * (p->mono_noise * p->mono_noise) * (unit * unit);
+    const float by_share = p->gate_minimum * p->gate_minimum * (predicted * predicted);
+    const float product = predicted * stereo_m, nearer_by = 1.0f - product;
+    const float claim = nearer_by < 0.0f ? p->far_claim_factor : near_claim;
+    const float gate = (by_noise > by_share ? by_noise : by_share) * (claim * claim) * (stereo_m * stereo_m);
+
     const int known = x == x;
     const int measured = (stereo_m >= p->stereo_minimum_m) & (stereo_m <= p->stereo_maximum_m);
-    const float base = p->scale * x + p->shift;
-    float predicted = (base > p->inverse_minimum ? base : p->inverse_minimum) * (1.0f + correction);
-    predicted = predicted > p->inverse_minimum ? predicted : p->inverse_minimum;
-    predicted = predicted < p->inverse_maximum ? predicted : p->inverse_maximum;
-
-    const float stereo = 1.0f / stereo_m;
-    const float mono_error = p->mono_noise * predicted;
-    const float sigma = sqrtf(p->stereo_noise * p->stereo_noise + mono_error * mono_error);
-    const float by_noise = p->gate_sigmas * sigma, by_share = p->gate_minimum * predicted;
-    const float gate = by_noise > by_share ? by_noise : by_share;
-    const float nearer_by = stereo - predicted;
-    const int contradicted = (nearer_by < -p->far_claim_factor * gate) | (nearer_by > p->near_claim_factor * gate);
-
-    const int overruled = measured & known & contradicted;
-    const int kept = measured & !overruled;
-    const int filled = known & !kept;
+    const int contradicted = nearer_by * nearer_by > gate;
+    const int kept = measured & !contradicted, valid = kept | known;
     int source = stereo_m < p->stereo_minimum_m ? DEPTHD_PIXEL_MONO_NEAR : DEPTHD_PIXEL_MONO_HOLE;
     source = rim_share >= 0.5f ? DEPTHD_PIXEL_BLEND : source;
-    source = overruled ? DEPTHD_PIXEL_MONO_OVERRULED : source;
+    source = measured ? DEPTHD_PIXEL_MONO_OVERRULED : source;
     source = kept ? DEPTHD_PIXEL_STEREO : source;
 
-    float relative = kept ? p->stereo_noise * stereo_m : mono_sigma;
-    relative = relative > DEPTHD_SIGMA_MINIMUM ? relative : DEPTHD_SIGMA_MINIMUM;
-    relative = relative < DEPTHD_SIGMA_MAXIMUM ? relative : DEPTHD_SIGMA_MAXIMUM;
+    /* Where stereo is overruled, either of the two is wrong. */
+    const float difference = nearer_by / product, doubtful = sqrtf(mono_sigma * mono_sigma + difference * difference);
+    float sigma = kept ? p->stereo_noise * stereo_m : measured ? doubtful : mono_sigma;
+    sigma = sigma > DEPTHD_SIGMA_MINIMUM ? sigma : DEPTHD_SIGMA_MINIMUM;
+    sigma = sigma < DEPTHD_SIGMA_MAXIMUM ? sigma : DEPTHD_SIGMA_MAXIMUM;
 
     DepthdPixel pixel;
-    pixel.depth_m = kept ? stereo_m : filled ? 1.0f / predicted : NAN;
-    pixel.sigma = (kept | filled) ? relative : NAN;
-    pixel.source = (unsigned char)((kept | filled) ? source : DEPTHD_PIXEL_INVALID);
+    pixel.depth_m = kept ? stereo_m : 1.0f / predicted;
+    pixel.sigma = valid ? sigma : NAN;
+    pixel.source = (unsigned char)(valid ? source : DEPTHD_PIXEL_INVALID);
     return pixel;
 }
 

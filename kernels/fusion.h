@@ -20,7 +20,7 @@ typedef struct DepthdFusionParameters {
     double stereo_noise;
     double stereo_inverse_minimum, stereo_inverse_maximum;
     double inverse_minimum, inverse_maximum;
-    double gate_sigmas, gate_minimum, far_claim_factor, near_claim_factor;
+    double gate_sigmas, gate_minimum, far_claim_factor, near_claim_factor, solid_claim_factor;
     double memory_decay, alignment_decay;
     double minimum_inlier_share, minimum_agreement, minimum_significance;
     int maximum_age_frames;
@@ -31,7 +31,7 @@ typedef struct DepthdFusionParameters {
 typedef struct DepthdLine {
     double scale, shift;
     double noise;
-    double inlier_share, agreement, significance, pearson_r;
+    double inlier_share, significance, pearson_r;
     double value_variance, scale_variance, pivot;
 } DepthdLine;
 

@@ -25,7 +25,7 @@ DepthdFusionParameters read_parameters(nb::handle p, int threads)
     TAKE(width); TAKE(height); TAKE(cell_px); TAKE(columns); TAKE(rows); TAKE(grid_columns); TAKE(grid_rows);
     TAKE(grid_step); TAKE(independent_share); TAKE(stereo_noise);
     TAKE(stereo_inverse_minimum); TAKE(stereo_inverse_maximum); TAKE(inverse_minimum); TAKE(inverse_maximum);
-    TAKE(gate_sigmas); TAKE(gate_minimum); TAKE(far_claim_factor); TAKE(near_claim_factor);
+    TAKE(gate_sigmas); TAKE(gate_minimum); TAKE(far_claim_factor); TAKE(near_claim_factor); TAKE(solid_claim_factor);
     TAKE(memory_decay); TAKE(alignment_decay);
     TAKE(minimum_inlier_share); TAKE(minimum_agreement); TAKE(minimum_significance); TAKE(maximum_age_frames);
 #undef TAKE
@@ -95,7 +95,7 @@ NB_MODULE(_fusion, m)
     PUT(REFIT_ITERATIONS); PUT(ALIGNMENT_ROUNDS); PUT(CUT_SHARE); PUT(TUKEY_FIT); PUT(TUKEY_ALIGNMENT);
     PUT(BALANCE_BINS); PUT(BALANCE_FLOOR); PUT(MEMORY_BINS); PUT(MONO_NOISE_START); PUT(MONO_NOISE_MINIMUM);
     PUT(MONO_NOISE_MAXIMUM); PUT(RANGE_END); PUT(MINIMUM_FILL); PUT(NODE_PRIOR); PUT(COLUMN_PRIOR); PUT(WIDE_PRIOR);
-    PUT(WIDE_PASSES); PUT(RIM_PRIOR); PUT(SUPPORT_SHARE); PUT(ERROR_BINS); PUT(ERROR_MAXIMUM); PUT(MEDIAN_OF_KEPT);
+    PUT(WIDE_PASSES); PUT(RIM_PRIOR); PUT(SOFTENING); PUT(SOLIDITY_DOUBLINGS); PUT(NOISE_SPREAD); PUT(LINE_SHARE); PUT(ERROR_BINS); PUT(ERROR_MAXIMUM); PUT(MEDIAN_OF_KEPT);
     PUT(GRID_LEVELS);
 #undef PUT
     m.attr("CONSTANTS") = constants;

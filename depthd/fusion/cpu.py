@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 
 from depthd.frame import Array, Fit, FitStatus, FusedPlanes, FusionResult
@@ -15,9 +13,6 @@ class CpuFusion:
 
     def __init__(self, parameters: Parameters, threads: int = 0) -> None:
         self.parameters = parameters
-        # OpenMP reads this once, when it is loaded. Threads that spin while they wait starve the mono
-        # engine's.
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         import depthd._fusion
 
         self._fusion = depthd._fusion.Fusion(parameters, threads)

@@ -20,12 +20,12 @@ MEMORY_BLOCKS = 32
 PLACE = np.dtype([("index", "i4"), ("part", "f4")])
 SETTINGS_FIELDS = (
     "stereo_noise", "stereo_inverse_minimum", "stereo_inverse_maximum", "inverse_minimum", "inverse_maximum",
-    "gate_sigmas", "gate_minimum", "far_claim_factor", "near_claim_factor", "memory_decay", "alignment_decay",
-    "minimum_inlier_share", "minimum_agreement", "minimum_significance", "independent_share",
+    "gate_sigmas", "gate_minimum", "far_claim_factor", "near_claim_factor", "solid_claim_factor", "memory_decay",
+    "alignment_decay", "minimum_inlier_share", "minimum_agreement", "minimum_significance", "independent_share",
 )  # fmt: skip
 SETTINGS = np.dtype([(name, "f8") for name in SETTINGS_FIELDS] + [("maximum_age_frames", "i4"), ("mono_kind", "i4")])
 LINE_FIELDS = (
-    "scale", "shift", "noise", "inlier_share", "agreement", "significance", "pearson_r", "value_variance",
+    "scale", "shift", "noise", "inlier_share", "significance", "pearson_r", "value_variance",
     "scale_variance", "pivot",
 )  # fmt: skip
 RESULT = np.dtype(

@@ -59,6 +59,7 @@ class Parameters:
     gate_minimum: float
     far_claim_factor: float
     near_claim_factor: float
+    solid_claim_factor: float
     memory_decay: float
     alignment_decay: float
     minimum_inlier_share: float
@@ -73,8 +74,9 @@ class Parameters:
         return 1.0 / self.grid_step**2
 
 
-CLAIM_FACTORS = {"nearer": (1.0, 2.0), "stereo": (2.0, 2.0), "mono": (1.0, 1.0)}
-"""How much wider than the gate stereo may disagree: where it claims farther than mono, and where nearer."""
+CLAIM_FACTORS = {"nearer": (1.0, 1.5, 12.0), "stereo": (3.0, 3.0, 12.0), "mono": (1.0, 1.0, 0.0)}
+"""How much wider than the gate stereo may disagree: where it claims farther than mono, where nearer, and what
+the latter gains where stereo sees a solid surface."""
 
 
 def make_parameters(config: FusionConfig, camera: Camera, mono_kind: MonoKind) -> Parameters:
@@ -82,7 +84,7 @@ def make_parameters(config: FusionConfig, camera: Camera, mono_kind: MonoKind) -
     cell_px = max(1, math.ceil(math.sqrt(camera.width * camera.height / MAXIMUM_CELLS)))
     columns, rows = -(-camera.width // cell_px), -(-camera.height // cell_px)
     grid_step = max(1.0, math.sqrt(columns * rows) / GRID_NODES)
-    far_claim_factor, near_claim_factor = CLAIM_FACTORS[config.prefer]
+    far_claim_factor, near_claim_factor, solid_claim_factor = CLAIM_FACTORS[config.prefer]
     return Parameters(
         width=camera.width,
         height=camera.height,
@@ -103,6 +105,7 @@ def make_parameters(config: FusionConfig, camera: Camera, mono_kind: MonoKind) -
         gate_minimum=config.gate_minimum,
         far_claim_factor=far_claim_factor,
         near_claim_factor=near_claim_factor,
+        solid_claim_factor=solid_claim_factor,
         memory_decay=config.memory_decay,
         alignment_decay=config.alignment_decay,
         minimum_inlier_share=config.minimum_inlier_share,

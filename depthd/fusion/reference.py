@@ -30,14 +30,17 @@ REFIT_ITERATIONS = 1
 ALIGNMENT_ROUNDS = 4
 CUT_SHARE = 0.5
 """When less of what is remembered agrees with a frame, the scene was cut."""
-TUKEY_FIT = 2.5
+TUKEY_FIT = 3.0
 TUKEY_ALIGNMENT = 3.5
 BALANCE_BINS = 16
 BALANCE_FLOOR = 0.01
 MEMORY_BINS = 32
 MONO_NOISE_START = 0.05
 MONO_NOISE_MINIMUM = 0.01
-MONO_NOISE_MAXIMUM = 0.15
+MONO_NOISE_MAXIMUM = 0.1
+SOFTENING = 0.2
+"""Share of the mean inverse depth that is added to a value before mono's error is taken relative to it: the error does
+not vanish with distance."""
 RANGE_END = 0.98
 """Values within 2 % of the largest inverse depth measured may be the end of the sensor's range, not a
 distance."""
@@ -47,10 +50,12 @@ NODE_PRIOR, COLUMN_PRIOR, WIDE_PRIOR = 0.2, 0.3, 0.02
 """Weight, in cells, that pulls a grid node to its column, a column to its surroundings, and those to no
 correction."""
 WIDE_PASSES = 4
-RIM_PRIOR = 0.1
-SUPPORT_SHARE = 0.25
-"""The part of the line's error that a node with all support is claimed to have removed from filled pixels, depth edges
-included; set on the scenes of benchmarks/fusion_quality.py."""
+RIM_PRIOR = 0.3
+SOLIDITY_DOUBLINGS = 3
+"""Solidity counts with the power 2 ** SOLIDITY_DOUBLINGS: a surface that is not whole is hardly solid."""
+NOISE_SPREAD, LINE_SHARE = 1.4, 0.3
+"""How much larger mono's errors are in holes than where they can be measured, and what of the line's error is
+left after the alignment; set on half of the scenes of benchmarks/fusion_quality.py."""
 SIGMA_MINIMUM, SIGMA_MAXIMUM = 1e-4, 1e4
 """What half precision can hold with room to spare."""
 ERROR_BINS, ERROR_MAXIMUM = 1024, 0.5
@@ -75,6 +80,17 @@ class Cells:
         return self.fill >= MINIMUM_FILL
 
 
+class Scene(NamedTuple):
+    """What a frame tells about itself, in 1/m: where stereo's range ends, and what mono's error does not fall under."""
+
+    end: float
+    softening: float
+
+    def unit(self, predicted: Array, p: Parameters) -> Array:
+        """What mono's error at an inverse depth is relative to."""
+        return np.maximum(predicted, p.inverse_minimum) + self.softening
+
+
 class Samples(NamedTuple):
     """Flat arrays of equal length: mono, stereo inverse depth (1/m), and weight."""
 
@@ -94,7 +110,6 @@ class Line:
     shift: float
     noise: float = MONO_NOISE_START
     inlier_share: float = 0.0
-    agreement: float = 0.0
     significance: float = 0.0
     pearson_r: float = float("nan")
     value_variance: float = 0.0
@@ -120,6 +135,7 @@ class Memory:
     line: Line | None = None
     aligned: Line | None = None
     age_frames: int = 0
+    softening: float = 0.0
 
     def forget_scene(self) -> None:
         """After a cut: what was seen does not hold any more, the last line may."""
@@ -223,12 +239,12 @@ def stratified(usable: Array) -> Array:
     return order[first]
 
 
-def consensus(s: Samples, end: float, earlier: Line | None, p: Parameters) -> Line | None:
-    """The best line through two samples, judged by all.
+def consensus(s: Samples, scene: Scene, earlier: Line | None, p: Parameters) -> Line | None:
+    """The best line through two samples, judged by all, and by how much better it explains them than chance.
 
-    Where a hypothesis puts a sample nearer than stereo can measure (`end`), stereo cannot contradict it, and
+    Where a hypothesis puts a sample nearer than stereo can measure (`scene.end`), stereo cannot contradict it, and
     the sample does not count. So wrong values that agree with each other beyond the range do not win by their
-    number.
+    number. Nor does a flat line through a crowd: it explains as well the stereo of any other place.
     """
     if len(s.x) == 0:
         return None
@@ -239,10 +255,16 @@ def consensus(s: Samples, end: float, earlier: Line | None, p: Parameters) -> Li
     if not good.any():
         return None
     predicted = scale[good, None] * s.x + shift[good, None]
-    tolerance = HYPOTHESIS_TOLERANCE * np.maximum(predicted, p.inverse_minimum) + 3.0 * p.stereo_noise
-    support = np.where(predicted < end, tukey((s.rho - predicted) / tolerance) - OUTLIER_COST, 0.0)
+    tolerance = HYPOTHESIS_TOLERANCE * scene.unit(predicted, p) + 3.0 * p.stereo_noise
+    explained = tukey((s.rho - predicted) / tolerance) - tukey((s.rho[elsewhere(s)] - predicted) / tolerance)
+    support = np.where(predicted < scene.end, explained - OUTLIER_COST, 0.0)
     best = int((support * s.weight).sum(1).argmax())
     return Line(float(scale[good][best]), float(shift[good][best]))
+
+
+def elsewhere(s: Samples) -> Array:
+    """For each sample the index of another: its stereo is what mono would be paired with by chance."""
+    return scramble(np.arange(len(s.x))) % len(s.x)
 
 
 def _hypotheses(s: Samples, p: Parameters) -> tuple[Array, Array]:
@@ -258,7 +280,7 @@ def _hypotheses(s: Samples, p: Parameters) -> tuple[Array, Array]:
 # 3. Fit -----------------------------------------------------------------------
 
 
-def fit_line(own: Samples, earlier: Samples, end: float, start: Line, iterations: int, p: Parameters) -> Line:
+def fit_line(own: Samples, earlier: Samples, scene: Scene, start: Line, iterations: int, p: Parameters) -> Line:
     """Iteratively reweighted least squares with Tukey's biweight; the scale of the residual is mono's
     relative noise.
 
@@ -268,26 +290,26 @@ def fit_line(own: Samples, earlier: Samples, end: float, start: Line, iterations
     both = Samples(*(np.concatenate(pair) for pair in zip(own, earlier, strict=True)))
     line = start
     for _ in range(iterations):
-        line = _weighted_least_squares(both, _inlier_weight(both, end, line, p), line, p)
-        predicted = np.maximum(line.at(own.x), p.inverse_minimum)
-        kept = own.weight * (_inlier_weight(own, end, line, p) > 0)
-        line = replace(line, noise=relative_noise(own.rho, predicted, kept, line.noise))
-    return _judged(own, end, line, p)
+        line = _weighted_least_squares(both, _inlier_weight(both, scene, line, p), scene, line, p)
+        predicted = line.at(own.x)
+        kept = own.weight * (_inlier_weight(own, scene, line, p) > 0)
+        line = replace(line, noise=relative_noise((own.rho - predicted) / scene.unit(predicted, p), kept, line.noise))
+    return _judged(own, scene, line, p)
 
 
-def _sigma(predicted: Array, noise: float, p: Parameters) -> Array:
+def _sigma(predicted: Array, noise: float, scene: Scene, p: Parameters) -> Array:
     """One-sigma error of stereo minus mono, 1/m."""
-    return np.hypot(p.stereo_noise, noise * np.maximum(predicted, p.inverse_minimum))
+    return np.hypot(p.stereo_noise, noise * scene.unit(predicted, p))
 
 
-def _inlier_weight(s: Samples, end: float, line: Line, p: Parameters) -> Array:
+def _inlier_weight(s: Samples, scene: Scene, line: Line, p: Parameters) -> Array:
     predicted = line.at(s.x)
-    u = (s.rho - predicted) / _sigma(predicted, line.noise, p)
-    return np.where(predicted < end, s.weight * tukey(u / TUKEY_FIT), 0.0)
+    u = (s.rho - predicted) / _sigma(predicted, line.noise, scene, p)
+    return np.where(predicted < scene.end, s.weight * tukey(u / TUKEY_FIT), 0.0)
 
 
-def _weighted_least_squares(s: Samples, inlier: Array, line: Line, p: Parameters) -> Line:
-    w = inlier / _sigma(line.at(s.x), line.noise, p) ** 2
+def _weighted_least_squares(s: Samples, inlier: Array, scene: Scene, line: Line, p: Parameters) -> Line:
+    w = inlier / _sigma(line.at(s.x), line.noise, scene, p) ** 2
     total = w.sum()
     if not total > 0:
         return line
@@ -301,13 +323,18 @@ def _weighted_least_squares(s: Samples, inlier: Array, line: Line, p: Parameters
     return replace(line, scale=float(scale), shift=float(rho_mean - scale * x_mean))
 
 
-def relative_noise(rho: Array, predicted: Array, weight: Array, fallback: float) -> float:
-    """Mono's relative error: the weighted median absolute deviation of the samples that have any weight.
+def relative_noise(error: Array, weight: Array, fallback: float) -> float:
+    """Mono's noise: the weighted median of the absolute relative errors, by the scale of a normal distribution.
 
-    The median is read off a histogram, interpolated within its bin, so that a GPU needs no sorting for it.
+    The median is read off a histogram, so that a GPU needs no sorting for it. An error counts in the two bins whose
+    centres it lies between, by nearness, and the median is interpolated within its bin: so it moves smoothly with
+    every error.
     """
-    error = np.minimum(np.abs(rho / predicted - 1.0) * (ERROR_BINS / ERROR_MAXIMUM), ERROR_BINS - 1)
-    counts = np.bincount(error.astype(int).ravel(), weight.ravel(), minlength=ERROR_BINS)
+    place = np.clip(np.abs(error) * (ERROR_BINS / ERROR_MAXIMUM) - 0.5, 0.0, ERROR_BINS - 1.0)
+    lower = np.minimum(place.astype(int), ERROR_BINS - 2)
+    upper_part = place - lower
+    counts = np.bincount(lower, weight * (1.0 - upper_part), minlength=ERROR_BINS)
+    counts += np.bincount(lower + 1, weight * upper_part, minlength=ERROR_BINS)
     total = counts.sum()
     if not total > 0:
         return fallback
@@ -318,24 +345,19 @@ def relative_noise(rho: Array, predicted: Array, weight: Array, fallback: float)
     return float(np.clip(median / MEDIAN_OF_KEPT, MONO_NOISE_MINIMUM, MONO_NOISE_MAXIMUM))
 
 
-def _judged(s: Samples, end: float, line: Line, p: Parameters) -> Line:
-    """Adds what tells a good line from a bad one.
-
-    How many plausible samples agree; the correlation of all plausible samples, which no choice of inliers can
-    flatter; that of the inliers; how many standard errors the scale is from zero; and the covariance.
-    """
-    inlier = _inlier_weight(s, end, line, p)
-    plausible = np.where(line.at(s.x) < end, s.weight, 0.0)
+def _judged(s: Samples, scene: Scene, line: Line, p: Parameters) -> Line:
+    """Adds what tells a good line from a bad one: how many plausible samples agree, the correlation of the inliers,
+    how many standard errors the scale is from zero, and the covariance."""
+    inlier = _inlier_weight(s, scene, line, p)
     if not inlier.sum() > 0:
         return line
-    x_mean, _, pearson_r = _moments(s, inlier)
-    information = inlier / _sigma(line.at(s.x), line.noise, p) ** 2 * p.independent_share
+    x_mean, pearson_r = _correlation(s, inlier)
+    information = inlier / _sigma(line.at(s.x), line.noise, scene, p) ** 2 * p.independent_share
     pivot = 0.0 if p.mono_kind is MonoKind.METRIC_DEPTH else x_mean
     scale_information = max((information * (s.x - pivot) ** 2).sum(), 1e-30)
     return replace(
         line,
-        inlier_share=float(plausible[inlier > 0].sum() / plausible.sum()),
-        agreement=_moments(s, plausible)[2],
+        inlier_share=agreeing_share(s, scene, line, p),
         pearson_r=pearson_r,
         significance=float(line.scale * math.sqrt(scale_information)),
         value_variance=float(1.0 / information.sum()),
@@ -344,23 +366,37 @@ def _judged(s: Samples, end: float, line: Line, p: Parameters) -> Line:
     )
 
 
-def _moments(s: Samples, weight: Array) -> tuple[float, float, float]:
-    """Weighted mean of x, of rho, and Pearson's r."""
+def _correlation(s: Samples, weight: Array) -> tuple[float, float]:
+    """Weighted mean of x, and Pearson's r."""
     total = weight.sum()
     x_mean, rho_mean = (weight * s.x).sum() / total, (weight * s.rho).sum() / total
     x_spread = (weight * (s.x - x_mean) ** 2).sum()
     rho_spread = (weight * (s.rho - rho_mean) ** 2).sum()
     together = (weight * (s.x - x_mean) * (s.rho - rho_mean)).sum()
-    return float(x_mean), float(rho_mean), float(together / math.sqrt(max(x_spread * rho_spread, 1e-60)))
+    return float(x_mean), float(together / math.sqrt(max(x_spread * rho_spread, 1e-60)))
 
 
-def acceptable(line: Line, p: Parameters) -> bool:
+def agreeing_share(s: Samples, scene: Scene, line: Line, p: Parameters) -> float:
+    """How many of the samples that could lie on the line do; 1 if there are none."""
+    plausible = s.weight * (line.at(s.x) < scene.end)
+    agreeing = plausible * (_inlier_weight(s, scene, line, p) > 0)
+    return float(agreeing.sum() / plausible.sum()) if plausible.sum() > 0 else 1.0
+
+
+def agreement(s: Samples, scene: Scene, line: Line, p: Parameters) -> float:
+    """How many more samples lie on the line than by chance, as a share of those that could: Cohen's kappa, 1960. No
+    choice of inliers can flatter it, and no outlier pulls it down by its distance."""
+    by_chance = agreeing_share(s._replace(rho=s.rho[elsewhere(s)]), scene, line, p)
+    return (agreeing_share(s, scene, line, p) - by_chance) / max(1.0 - by_chance, 1e-9)
+
+
+def acceptable(line: Line, agreeing: float, p: Parameters) -> bool:
     """Whether a line may be published as a fit."""
     return (
         math.isfinite(line.scale)
         and line.scale > 0
         and line.inlier_share >= p.minimum_inlier_share
-        and line.agreement >= p.minimum_agreement
+        and agreeing >= p.minimum_agreement
         and line.significance >= p.minimum_significance
     )
 
@@ -375,16 +411,9 @@ def remembered(memory: Memory) -> Samples:
     return Samples(x_sum[seen] / weight[seen], rho_sum[seen] / weight[seen], weight[seen])
 
 
-def contradicts(s: Samples, line: Line, share: float, end: float, p: Parameters) -> bool:
-    """Whether less than this share of the samples that could lie on the line does."""
-    plausible = s.weight * (line.at(s.x) < end)
-    agreeing = plausible * (_inlier_weight(s, end, line, p) > 0)
-    return bool(agreeing.sum() < share * plausible.sum())
-
-
-def remember(memory: Memory, s: Samples, end: float, line: Line, p: Parameters) -> None:
+def remember(memory: Memory, s: Samples, scene: Scene, line: Line, p: Parameters) -> None:
     """Ages the memory and adds this frame's inliers, binned by the octaves of inverse depth."""
-    inlier = _inlier_weight(s, end, line, p)
+    inlier = _inlier_weight(s, scene, line, p)
     bins = np.clip(level(s.rho, p) * MEMORY_BINS, 0, MEMORY_BINS - 1).astype(int)
     sums = [np.bincount(bins, inlier * v, minlength=MEMORY_BINS) for v in (np.ones_like(s.x), s.x, s.rho)]
     memory.samples = p.memory_decay * memory.samples + np.stack(sums)
@@ -408,18 +437,21 @@ def octaves(value: Array) -> Array:
 
 @dataclass
 class Alignment:
-    """Per cell: the relative correction of the line's inverse depth, the part of it that only holds at a rim,
-    the share of the latter's evidence, and the relative one-sigma error of aligned mono."""
+    """Per cell: the correction of the line's inverse depth, in `scene.unit`; the part of it that only holds at
+    a rim; the share of the latter's evidence; the relative one-sigma error of aligned mono; and how solid
+    stereo's surface is."""
 
     correction: Array
     rim: Array
     rim_share: Array
     sigma: Array
+    solidity: Array
     noise: float
+    scene: Scene
 
 
 def align(
-    cells: Cells, usable: Array, end: float, line: Line, refit: bool, memory: Memory, p: Parameters
+    cells: Cells, usable: Array, scene: Scene, line: Line, refit: bool, memory: Memory, p: Parameters
 ) -> tuple[Alignment, Line]:
     """Spreads what trusted stereo says about the line's local error into the holes.
 
@@ -428,39 +460,41 @@ def align(
     Line and correction take turns, since a distortion that grows across the picture also tilts the line.
     """
     calm = np.where(usable, cells.fill, 0.0) / (1.0 + cells.variance / (4.0 * p.stereo_noise**2))
-    correction, support, noise = np.zeros(cells.x.shape), np.zeros(cells.x.shape), line.noise
+    correction, noise = np.zeros(cells.x.shape), line.noise
     global_line, evidence = line, np.zeros(1)
     for round_ in range(ALIGNMENT_ROUNDS):
-        error, weight, noise = _local_errors(cells, calm, end, line, correction, noise, p)
+        error, weight, noise = _local_errors(cells, calm, scene, line, correction, noise, p)
         place = GridPlace.of(line.at(cells.x_all), p)
         evidence = np.stack([place.splat(weight * error, p), place.splat(weight, p)])
         evidence += p.alignment_decay * memory.evidence
-        correction, support = (place.sample(plane) for plane in _smooth(evidence))
+        correction = place.sample(_smooth(evidence))
         if refit and round_ < ALIGNMENT_ROUNDS - 1:
             balanced = sample_weights(cells, usable, p)
-            flat = cells.rho / (1.0 + correction)
+            flat = cells.rho - correction * scene.unit(line.at(cells.x), p)
             own = Samples(cells.x[usable], flat[usable], balanced[usable])
-            line = fit_line(own, NOTHING, end, replace(line, noise=noise), REFIT_ITERATIONS, p)
+            line = fit_line(own, NOTHING, scene, replace(line, noise=noise), REFIT_ITERATIONS, p)
             noise = line.noise
     memory.evidence = evidence
-    error, weight, noise = _local_errors(cells, calm, end, line, correction, noise, p)
+    error, weight, noise = _local_errors(cells, calm, scene, line, correction, noise, p)
     rim_weight = _binomial(weight)
     rim = _binomial(weight * (error - correction)) / (rim_weight + RIM_PRIOR)
-    sigma = _relative_sigma(cells, line, noise, global_line.noise, support, p)
-    return Alignment(correction, rim, rim_weight / (rim_weight + RIM_PRIOR), sigma, noise), line
+    rim_share = rim_weight / (rim_weight + RIM_PRIOR)
+    sigma = _relative_sigma(cells, scene, line, noise, global_line.noise, p)
+    return Alignment(correction, rim, rim_share, sigma, _binomial(calm), noise, scene), line
 
 
 def _local_errors(
-    cells: Cells, calm: Array, end: float, line: Line, correction: Array, noise: float, p: Parameters
+    cells: Cells, calm: Array, scene: Scene, line: Line, correction: Array, noise: float, p: Parameters
 ) -> tuple[Array, Array, float]:
     """Relative error of the line per cell, the trust in it, and mono's noise about the corrected line."""
-    base = np.maximum(line.at(cells.x), p.inverse_minimum)
-    predicted = base * (1.0 + correction)
-    u = (cells.rho - predicted) / _sigma(predicted, noise, p)
-    trusted = (calm > 0) & (predicted < end)
+    base = line.at(cells.x)
+    predicted = base + correction * scene.unit(base, p)
+    u = (cells.rho - predicted) / _sigma(predicted, noise, scene, p)
+    trusted = (calm > 0) & (predicted < scene.end)
     weight = np.where(trusted, calm * tukey(u / TUKEY_ALIGNMENT), 0.0)
-    noise = relative_noise(cells.rho, predicted, calm * (weight > 0), noise)
-    return np.where(trusted, cells.rho / base - 1.0, 0.0), weight, noise
+    left = (cells.rho - predicted) / scene.unit(predicted, p)
+    noise = relative_noise(left[trusted], (calm * (weight > 0))[trusted], noise)
+    return np.where(trusted, (cells.rho - base) / scene.unit(base, p), 0.0), weight, noise
 
 
 @dataclass
@@ -500,17 +534,15 @@ class GridPlace:
         return sum(grid[index] * share for index, share in self._corners())
 
 
-def _smooth(evidence: Array) -> tuple[Array, Array]:
-    """Correction and support (0 to 1) of each node, from its own evidence, its column's, and the
-    surroundings'."""
+def _smooth(evidence: Array) -> Array:
+    """Correction of each node, from its own evidence, its column's, and the surroundings'."""
     wide = _blur(evidence.sum(3), WIDE_PASSES)
     wide_correction = wide[0] / (wide[1] + WIDE_PRIOR)
     near = _blur(evidence, 1)
     column = near.sum(3)
     column_correction = (column[0] + COLUMN_PRIOR * wide_correction) / (column[1] + COLUMN_PRIOR)
     node = _blur_levels(near)
-    correction = (node[0] + NODE_PRIOR * column_correction[:, :, None]) / (node[1] + NODE_PRIOR)
-    return correction, node[1] / (node[1] + NODE_PRIOR)
+    return (node[0] + NODE_PRIOR * column_correction[:, :, None]) / (node[1] + NODE_PRIOR)
 
 
 def _blur(planes: Array, passes: int) -> Array:
@@ -540,14 +572,13 @@ def _binomial(plane: Array) -> Array:
     return plane[0]
 
 
-def _relative_sigma(
-    cells: Cells, line: Line, noise: float, global_noise: float, support: Array, p: Parameters
-) -> Array:
-    """Mono's noise about the aligned line, plus the line's own error as far as the alignment has no support, plus
-    the line's uncertainty, which grows away from its samples."""
-    rho = np.maximum(line.at(cells.x_all), p.inverse_minimum)
-    line_variance = (line.value_variance + line.scale_variance * (cells.x_all - line.pivot) ** 2) / rho**2
-    return np.sqrt(noise**2 + ((1.0 - SUPPORT_SHARE * support) * global_noise) ** 2 + line_variance)
+def _relative_sigma(cells: Cells, scene: Scene, line: Line, noise: float, global_noise: float, p: Parameters) -> Array:
+    """Mono's noise about the aligned line, a part of that about the line alone, and the line's uncertainty, which grows
+    away from its samples."""
+    predicted = line.at(cells.x_all)
+    mono = ((NOISE_SPREAD * noise) ** 2 + (LINE_SHARE * global_noise) ** 2) * scene.unit(predicted, p) ** 2
+    of_line = line.value_variance + line.scale_variance * (cells.x_all - line.pivot) ** 2
+    return np.sqrt(mono + of_line) / np.maximum(predicted, p.inverse_minimum)
 
 
 # 6. Judge stereo and merge ----------------------------------------------------
@@ -556,12 +587,14 @@ def _relative_sigma(
 def merge(
     depth_m: Array, x: Array, line: Line | None, alignment: Alignment | None, out: FusedPlanes, p: Parameters
 ) -> None:
-    """Decides every pixel. Stereo that is kept is copied bit by bit."""
+    """Decides every pixel. Stereo that is kept is copied bit by bit. Where it is overruled, either of the two
+    is wrong, and the claimed error is at least their difference."""
     measured = measured_mask(depth_m, p)
     stereo_rho = np.divide(1.0, depth_m, where=measured, out=np.full(x.shape, np.nan))
     predicted, mono_sigma, blended = predict(x, line, alignment, p)
     known = np.isfinite(predicted)
     overruled = measured & known & contradicted(stereo_rho, predicted, alignment, p)
+    mono_sigma = np.where(overruled, np.hypot(mono_sigma, stereo_rho / predicted - 1.0), mono_sigma)
     kept = measured & ~overruled
     filled = known & ~kept
     source = np.full(x.shape, int(Source.INVALID))
@@ -584,8 +617,8 @@ def predict(x: Array, line: Line | None, alignment: Alignment | None, p: Paramet
     if line is None or alignment is None:
         return np.full(x.shape, np.nan), np.full(x.shape, np.nan), np.zeros(x.shape, bool)
     correction = spread(alignment.correction + alignment.rim, p)
-    base = np.maximum(line.at(x), p.inverse_minimum)
-    predicted = np.clip(base * (1.0 + correction), p.inverse_minimum, p.inverse_maximum)
+    base = line.at(x)
+    predicted = np.clip(base + correction * alignment.scene.unit(base, p), p.inverse_minimum, p.inverse_maximum)
     return predicted, repeat(alignment.sigma, p), repeat(alignment.rim_share, p) >= 0.5
 
 
@@ -601,13 +634,19 @@ def repeat(plane: Array, p: Parameters) -> Array:
 
 
 def contradicted(stereo_rho: Array, predicted: Array, alignment: Alignment | None, p: Parameters) -> Array:
-    """Stereo that differs from aligned mono by more than both can explain."""
+    """Stereo that differs from aligned mono by more than both can explain.
+
+    A solid surface, whole and calm, that stereo sees nearer is hard to overrule: matchers err in islands and at edges,
+    while networks miss whole objects.
+    """
     if alignment is None:
         return np.zeros(predicted.shape, bool)
-    sigma = np.hypot(p.stereo_noise, alignment.noise * predicted)
+    sigma = _sigma(predicted, alignment.noise, alignment.scene, p)
     gate = np.maximum(p.gate_sigmas * sigma, p.gate_minimum * predicted)
+    solidity = repeat(alignment.solidity, p) ** 2**SOLIDITY_DOUBLINGS
+    near_gate = (p.near_claim_factor + p.solid_claim_factor * solidity) * gate
     nearer_by = stereo_rho - predicted
-    return (nearer_by < -p.far_claim_factor * gate) | (nearer_by > p.near_claim_factor * gate)
+    return (nearer_by < -p.far_claim_factor * gate) | (nearer_by > near_gate)
 
 
 # The six steps in their order -------------------------------------------------
@@ -630,13 +669,16 @@ class ReferenceFusion:
         cells = summarise(stereo_depth_m, x, p)
         end = RANGE_END * cells.rho[cells.measured].max(initial=0.0)
         usable = cells.measured & (cells.rho < end)
+        if usable.any():
+            memory.softening = SOFTENING * float(cells.rho[usable].mean())
+        scene = Scene(end, memory.softening)
         own = self._samples(cells, usable)
-        status = self._update_line(own, self._fresh_line(own, cells, usable, end), end)
+        status = self._update_line(own, self._fresh_line(own, usable, scene), scene)
         alignment = None
         if status is FitStatus.FITTED and memory.line is not None:
-            alignment, memory.aligned = align(cells, usable, end, memory.line, True, memory, p)
+            alignment, memory.aligned = align(cells, usable, scene, memory.line, True, memory, p)
         elif status is FitStatus.HELD and memory.aligned is not None:
-            alignment, _ = align(cells, usable, end, memory.aligned, False, memory, p)
+            alignment, _ = align(cells, usable, scene, memory.aligned, False, memory, p)
         merge(stereo_depth_m, x, memory.aligned, alignment, out, p)
         return self._result(status, int(usable.sum()), out)
 
@@ -646,22 +688,22 @@ class ReferenceFusion:
         weight = sample_weights(cells, usable, self.parameters)
         return Samples(cells.x[usable], cells.rho[usable], weight[usable])
 
-    def _fresh_line(self, own: Samples, cells: Cells, usable: Array, end: float) -> Line | None:
+    def _fresh_line(self, own: Samples, usable: Array, scene: Scene) -> Line | None:
         """The line of this frame, if it is good enough to be published."""
         p, memory = self.parameters, self.memory
-        chosen = stratified(usable)
-        start = consensus(Samples(*(plane[chosen] for plane in own)), end, memory.line, p)
+        chosen = Samples(*(plane[stratified(usable)] for plane in own))
+        start = consensus(chosen, scene, memory.line, p)
         if start is None:
             return None
-        if contradicts(remembered(memory), start, CUT_SHARE, end, p):
+        if agreeing_share(remembered(memory), scene, start, p) < CUT_SHARE:
             memory.forget_scene()
-        line = fit_line(own, remembered(memory), end, start, FIT_ITERATIONS, p)
-        if not acceptable(line, p):
+        line = fit_line(own, remembered(memory), scene, start, FIT_ITERATIONS, p)
+        if not acceptable(line, agreement(chosen, scene, line, p), p):
             return None
-        remember(memory, own, end, line, p)
+        remember(memory, own, scene, line, p)
         return line
 
-    def _update_line(self, own: Samples, fresh: Line | None, end: float) -> FitStatus:
+    def _update_line(self, own: Samples, fresh: Line | None, scene: Scene) -> FitStatus:
         """A new line; or the last one until it is too old, unless this frame speaks against it; or none."""
         p, memory = self.parameters, self.memory
         if fresh is not None:
@@ -670,7 +712,7 @@ class ReferenceFusion:
         memory.age_frames += 1
         if memory.age_frames > p.maximum_age_frames:
             memory.line = memory.aligned = None
-        if memory.line is None or contradicts(own, memory.line, p.minimum_inlier_share, end, p):
+        if memory.line is None or agreeing_share(own, scene, memory.line, p) < p.minimum_inlier_share:
             return FitStatus.UNFIT
         return FitStatus.HELD
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from fusion_frames import camera_of, fuse, fusion_of, known_frame
@@ -80,3 +82,16 @@ def test_the_number_of_threads_does_not_change_a_bit(seed):
         assert np.array_equal(planes[0].depth_m, other.depth_m, equal_nan=True)
         assert np.array_equal(planes[0].source, other.source)
         assert np.array_equal(planes[0].sigma, other.sigma, equal_nan=True)
+
+
+def test_a_forked_child_fuses_without_the_threads_it_has_not():
+    camera, stereo, mono = noisy_frame(3, 90, 120)
+    fusion = CpuFusion(make_parameters(FusionConfig(), camera, MonoKind.RELATIVE_INVERSE), threads=3)
+    expected = fuse(fusion, camera, stereo, mono)[1]
+    fusion.reset()
+    child = os.fork()
+    if child == 0:
+        planes = fuse(fusion, camera, stereo, mono)[1]
+        del fusion
+        os._exit(0 if np.array_equal(planes.depth_m, expected.depth_m, equal_nan=True) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
