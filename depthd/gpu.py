@@ -54,6 +54,12 @@ class Gpu(DeviceMemory, Protocol):
     def bring(self, device: Array, source: Array) -> None:
         """Enqueues a copy of `source`, wherever and however strided it is, into a whole device array."""
 
+    def beside(self) -> AbstractContextManager[None]:
+        """What is enqueued within runs beside what is enqueued after it; it begins when all before it is done."""
+
+    def join(self) -> None:
+        """What is enqueued next waits for all that was enqueued beside."""
+
     def pin(self, memory: Array) -> bool:
         """Brings host memory within the device's reach (page-locked, registered); False where that is refused.
 
@@ -82,6 +88,8 @@ class CudaGpu(CudaMemory):
         self._device = self._runtime.getDevice()
         self._properties = self._runtime.getDeviceProperties(self._device)
         self.reach = host_reach(self._properties)
+        self._main, self._side = self.stream, self._cupy.cuda.Stream(non_blocking=True)
+        self._forked, self._joined = (self._cupy.cuda.Event(disable_timing=True) for _ in range(2))
         self._pinned: dict[int, Array] = {}
         self._refused: set[int] = set()
         self._staging: dict[tuple[int, ...], Array] = {}
@@ -99,6 +107,21 @@ class CudaGpu(CudaMemory):
         elif source.base is not None or source.flags.owndata:
             self._pin_owner(source)
         self.copy_in(device, source)
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        self._forked.record(self._main)
+        self._side.wait_event(self._forked)
+        self.stream = self._side
+        try:
+            with self._side:
+                yield
+        finally:
+            self.stream = self._main
+
+    def join(self) -> None:
+        self._joined.record(self._side)
+        self._main.wait_event(self._joined)
 
     def pin(self, memory: Array) -> bool:
         address = int(memory.ctypes.data)

@@ -19,9 +19,11 @@ from depthd.mono.base import MonoEngine
 from depthd.mono.on_stream import DeviceNetwork, RunsOnStream
 from depthd.shm.device_slots import DeviceSlot, DeviceSlots
 from depthd.shm.publisher import Publisher, Slot
-from depthd.way import Depths, copy_beside, on_host, stereo_depth
+from depthd.way import Depths, on_host, stereo_depth
 
 log = logging.getLogger(__name__)
+
+_PASSED_ON = ("left", "stereo_depth")
 
 
 class DeviceFusion(Protocol):
@@ -40,8 +42,9 @@ class DeviceWay:
     """Way on a GPU. Frames may come from host memory or be on the device already.
 
     Picture and stereo depth are first brought into buffers of fixed addresses, from which the graphs work. For a camera
-    with depth of its own, everything else is one graph; where the matcher has to run on the CPU, the network is a
-    graph of its own and runs meanwhile. Raises DepthdError where the GPU fails.
+    with depth of its own, everything that is computed is one graph; where the matcher has to run on the CPU, the
+    network is a graph of its own and runs meanwhile. What readers get of the inputs is copied beside. Raises
+    DepthdError where the GPU fails.
     """
 
     makes_points = True
@@ -71,32 +74,36 @@ class DeviceWay:
     def see(self, frame: StereoFrame) -> Depths:
         with self._gpu.errors():
             self._gpu.after_current()
-            self._gpu.bring(self._picture, frame.left_bgr)
             self._network.begin(frame)
-            if frame.depth_m is None and self._network.captured:
+            if frame.depth_m is not None:
+                self._bring(frame.left_bgr, frame.depth_m)
+                return Depths(frame.depth_m, self._network.map)
+            self._gpu.bring(self._picture, frame.left_bgr)
+            if self._network.captured:
                 self._graphs.run("network", self._network.enqueue)
             depth_m, matched_ns = stereo_depth(frame, self.matcher)
             self._gpu.bring(self._stereo_m, depth_m)
-        return Depths(depth_m, self._network.map, matched_ns)
+            return Depths(depth_m, self._network.map, matched_ns)
 
     def fuse(self, frame: StereoFrame, depths: Depths, slot: Slot) -> FusionResult:
         there = self._slots[slot.index]
-        on_the_cpu = self._copied_by_cpu(there, left=frame.left_bgr, stereo_depth=depths.stereo_depth_m)
         with_network = self._network.captured and frame.depth_m is not None
 
         def work() -> None:
             if with_network:
                 self._network.enqueue()
-            self._complete(there, on_the_cpu)
+            self._complete(there)
 
         with self._gpu.errors():
+            with self._gpu.beside():
+                self._pass_on(there)
             if not self._network.captured:
                 self._network.enqueue()
-            self._graphs.run((slot.index, with_network, *on_the_cpu), work)
+            self._graphs.run((slot.index, with_network), work)
+            self._gpu.join()
             self._slots.record()
-            copy_beside(slot, **on_the_cpu)  # while the GPU works
             result = self.fusion.result()
-            self._slots.finish(slot, on_the_cpu)
+            self._slots.finish(slot)
         return result
 
     def change_engine(self, engine: MonoEngine) -> None:
@@ -129,27 +136,43 @@ class DeviceWay:
         self.engine.close()
         self._gpu.unpin()
 
-    def _copied_by_cpu(self, there: DeviceSlot, **arrays: Array) -> dict[str, Array]:
-        """What is in host memory now and has to be in the slot there: not worth the way over the device."""
-        return {name: array for name, array in arrays.items() if name in there.host and not self._gpu.is_here(array)}
+    def _bring(self, left_bgr: Array, stereo_depth_m: Array) -> None:
+        """Both to the device; first what is needed first, the other beside what that makes possible."""
+        if self._network.reads_picture:
+            self._gpu.bring(self._picture, left_bgr)
+            self._gpu.bring(self._stereo_m, stereo_depth_m)
+            return
+        self._gpu.bring(self._stereo_m, stereo_depth_m)
+        if self._slots.carries("left"):
+            with self._gpu.beside():
+                self._gpu.bring(self._picture, left_bgr)
 
-    def _complete(self, there: DeviceSlot, on_the_cpu: dict[str, Array]) -> None:
-        """Enqueues fusion and points, and fills the slot on the device and in host memory."""
+    def _complete(self, there: DeviceSlot) -> None:
+        """Enqueues fusion and points, and brings what they make into the slot."""
         self.fusion.launch_kernels(self._stereo_m, self._network.map, there.planes)
         if "xyz" in there.device:
             self.fusion.launch_points(there.device["depth"], there.device["xyz"], self._camera)
-        inputs = {"left": self._picture, "stereo_depth": self._stereo_m, "mono": self._network.map}
-        for name, array in inputs.items():
-            if name in there.device:
-                self._gpu.bring(there.device[name], array)
+        if "mono" in there.device:
+            self._gpu.bring(there.device["mono"], self._network.map)
         for name, host in there.host.items():
-            if name not in on_the_cpu:
+            if name not in _PASSED_ON:
                 self._gpu.copy_out(host, there.device[name])
         self.fusion.launch_result()
+
+    def _pass_on(self, there: DeviceSlot) -> None:
+        """Enqueues the copies of what came in, for readers: from the device, which is faster than this CPU's own."""
+        inputs = {"left": self._picture, "stereo_depth": self._stereo_m}
+        for name in _PASSED_ON:
+            if name in there.device:
+                self._gpu.bring(there.device[name], inputs[name])
+            if name in there.host:
+                self._gpu.copy_out(there.host[name], inputs[name])
 
 
 class _OnDevice:
     """The network on the stream, from the picture to its map."""
+
+    reads_picture = True
 
     def __init__(self, gpu: Gpu, network: DeviceNetwork, picture: Array) -> None:
         self._network = network
@@ -173,7 +196,7 @@ class _OnDevice:
 class _OnHost:
     """A network that runs on the CPU, beside the matcher and the camera's copies."""
 
-    captured = False
+    captured = reads_picture = False
 
     def __init__(self, gpu: Gpu, engine: MonoEngine, picture: Array) -> None:
         self._gpu = gpu

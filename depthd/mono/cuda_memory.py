@@ -13,7 +13,6 @@ import numpy as np
 from depthd.errors import DepthdError
 from depthd.frame import Array
 
-
 _HOST_TO_DEVICE, _DEVICE_TO_HOST = 1, 2  # cudaMemcpyKind
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,11 +56,14 @@ class DeviceSlots:
         if self._shared is not None:
             self._shared.record()
 
-    def finish(self, slot: Slot, there_already: Collection[str]) -> None:
+    def carries(self, name: str) -> bool:
+        """Whether the slots have a plane of this name."""
+        return name in self._slots[0].device
+
+    def finish(self, slot: Slot) -> None:
         """Once the device is done: the last part of the detour, where there is one."""
         for name, array in self._detour.items():
-            if name not in there_already:
-                np.copyto(slot.views[name], array)
+            np.copyto(slot.views[name], array)
 
     _shared: Any = None
 

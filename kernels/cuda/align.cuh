@@ -23,7 +23,7 @@ union Scratch {
     struct {
         float2 evidence[NEAR_ROWS][NEAR_COLUMNS][DEPTHD_GRID_LEVELS];
         float2 near[TILE_NODES][DEPTHD_GRID_LEVELS];
-        float2 smooth[TILE_GRID_ROWS][TILE_GRID_COLUMNS][DEPTHD_GRID_LEVELS]; /* correction, support */
+        float smooth[TILE_GRID_ROWS][TILE_GRID_COLUMNS][DEPTHD_GRID_LEVELS]; /* correction */
         float2 level_sums[FLAT_COUNT];
         float2 wide[TILE_GRID_ROWS][WIDE_COLUMNS];
         float column[TILE_NODES];
@@ -32,25 +32,25 @@ union Scratch {
 
 /* What an aligned cell is, in registers. */
 struct Aligned {
-    float correction[ITEMS], support[ITEMS], trust[ITEMS], error[ITEMS], level[ITEMS];
+    float correction[ITEMS], trust[ITEMS], error[ITEMS], level[ITEMS];
 };
 
 /* Trust and relative error of every cell; their histogram is published. */
 __device__ __forceinline__ void publish_errors(const Team &team, const Shared *shared, const Samples &s,
                                                Aligned &a, double noise, int turn)
 {
-    const float end = shared->end, stereo_noise = shared->stereo_noise;
-    const float minimum = shared->inverse_minimum, maximum = shared->inverse_maximum;
+    const DepthdScene scene = shared->scene;
+    const float maximum = shared->inverse_maximum;
     const Slope slope = shared->slope;
 #pragma unroll
     for (int i = 0; i < ITEMS; i++) {
         if (s.cell[i] < 0) continue;
-        const DepthdCellError cell = depthd_cell_error(s.rho[i], slope.at(s.x[i]), a.correction[i], s.calm[i], (float)noise, end,
-                                                       stereo_noise, minimum);
+        const DepthdCellError cell =
+            depthd_cell_error(s.rho[i], slope.at(s.x[i]), a.correction[i], s.calm[i], (float)noise, scene);
         a.trust[i] = s.usable[i] ? cell.trust : 0.0f;
         a.error[i] = s.usable[i] ? cell.error : 0.0f;
-        a.level[i] = depthd_level(slope.at(s.x_all[i]), minimum, maximum) * (DEPTHD_GRID_LEVELS - 1);
-        if (s.usable[i]) count_error(team, turn, cell.bin, cell.bin_weight);
+        a.level[i] = depthd_level(slope.at(s.x_all[i]), scene.inverse_minimum, maximum) * (DEPTHD_GRID_LEVELS - 1);
+        if (s.usable[i]) count_error(team, turn, cell.place, cell.bin_weight);
         put(&team.mine->cells[i * THREADS + threadIdx.x],
             make_float4(a.trust[i], a.trust[i] * a.error[i], a.level[i], 0.0f));
     }
@@ -213,7 +213,7 @@ __device__ __forceinline__ void correct_columns(Scratch *scratch, const Tables *
     __syncthreads();
 }
 
-/* Correction and support of each node, drawn to its column's. */
+/* The correction of each node, drawn to its column's. */
 __device__ __forceinline__ void correct_nodes(Scratch *scratch)
 {
     const float2 none = make_float2(0.0f, 0.0f);
@@ -222,16 +222,13 @@ __device__ __forceinline__ void correct_nodes(Scratch *scratch)
         const int level = i % DEPTHD_GRID_LEVELS;
         const float2 *here = scratch->grid.near[0] + i;
         const float2 node = weighed(level > 0 ? here[-1] : none, here[0], level < DEPTHD_GRID_LEVELS - 1 ? here[1] : none);
-        const float share = 1.0f / (node.y + prior), column = scratch->grid.column[i / DEPTHD_GRID_LEVELS];
-        scratch->grid.smooth[0][0][i] = make_float2((node.x + prior * column) * share, node.y * share);
+        scratch->grid.smooth[0][0][i] =
+            (node.x + prior * scratch->grid.column[i / DEPTHD_GRID_LEVELS]) / (node.y + prior);
     }
     __syncthreads();
 }
 
-__device__ __forceinline__ float2 between(float2 a, float2 b, float part)
-{
-    return make_float2(a.x + (b.x - a.x) * part, a.y + (b.y - a.y) * part);
-}
+__device__ __forceinline__ float between(float a, float b, float part) { return a + (b - a) * part; }
 
 /* Trilinear interpolation at each cell. */
 __device__ __forceinline__ void sample_grid(const Scratch *scratch, const Tables *tables, const Samples &s, Aligned &a,
@@ -243,14 +240,12 @@ __device__ __forceinline__ void sample_grid(const Scratch *scratch, const Tables
         const Place y = tables->grid_y[s.cell[i] / COLUMNS], x = tables->grid_x[s.cell[i] % COLUMNS];
         const int level = lower_level(a.level[i]);
         const float up = a.level[i] - level;
-        const float2 *node = &scratch->grid.smooth[y.index - corner.row][x.index - corner.column][level];
-        const float2 *right = node + DEPTHD_GRID_LEVELS, *down = node + TILE_GRID_COLUMNS * DEPTHD_GRID_LEVELS;
-        const float2 *across = down + DEPTHD_GRID_LEVELS;
-        const float2 upper = between(between(node[0], node[1], up), between(right[0], right[1], up), x.part);
-        const float2 lower = between(between(down[0], down[1], up), between(across[0], across[1], up), x.part);
-        const float2 value = between(upper, lower, y.part);
-        a.correction[i] = value.x;
-        a.support[i] = value.y;
+        const float *node = &scratch->grid.smooth[y.index - corner.row][x.index - corner.column][level];
+        const float *right = node + DEPTHD_GRID_LEVELS, *down = node + TILE_GRID_COLUMNS * DEPTHD_GRID_LEVELS;
+        const float *across = down + DEPTHD_GRID_LEVELS;
+        const float upper = between(between(node[0], node[1], up), between(right[0], right[1], up), x.part);
+        const float lower = between(between(down[0], down[1], up), between(across[0], across[1], up), x.part);
+        a.correction[i] = between(upper, lower, y.part);
     }
 }
 
@@ -262,7 +257,7 @@ __device__ __forceinline__ void align(const Team &team, Shared *shared, Scratch 
                            tables->grid_x[min(team.rank % TILES_ACROSS * TILE_COLUMNS, COLUMNS - 1)].index};
     const float decay = shared->decision ? 0.0f : (float)p->alignment_decay;
 #pragma unroll
-    for (int i = 0; i < ITEMS; i++) a.correction[i] = a.support[i] = a.trust[i] = a.error[i] = a.level[i] = 0.0f;
+    for (int i = 0; i < ITEMS; i++) a.correction[i] = a.trust[i] = a.error[i] = a.level[i] = 0.0f;
     for (int round = 0; round < DEPTHD_ALIGNMENT_ROUNDS; round++) {
         const bool last = round == DEPTHD_ALIGNMENT_ROUNDS - 1;
         publish_errors(team, shared, s, a, shared->noise, 0);
@@ -284,7 +279,8 @@ __device__ __forceinline__ void align(const Team &team, Shared *shared, Scratch 
         if (!refit || last) continue;
         float flat[ITEMS];
 #pragma unroll
-        for (int i = 0; i < ITEMS; i++) flat[i] = s.rho[i] / (1.0f + a.correction[i]);
+        for (int i = 0; i < ITEMS; i++)
+            flat[i] = s.rho[i] - a.correction[i] * depthd_unit(shared->slope.at(s.x[i]), shared->scene);
         if (threadIdx.x == 0) {
             shared->line.noise = shared->noise;
             shared->slope.noise = (float)shared->noise;

@@ -24,8 +24,9 @@ struct Slope {
 struct Shared {
     double sums[SUMS];
     double x_origin, rho_origin;
-    float end, low, bins_per_x;
-    float stereo_noise, inverse_minimum, inverse_maximum; /* of the settings, in reach */
+    DepthdScene scene;
+    float low, bins_per_x;
+    float inverse_maximum; /* of the settings, in reach */
     int mono_kind;
     float balance[DEPTHD_BALANCE_BINS];
     double noise;
@@ -103,10 +104,15 @@ __device__ __forceinline__ void clear_histogram(const Team &team, int turn)
     for (int i = threadIdx.x; i < DEPTHD_ERROR_BINS; i += THREADS) put(&team.mine->histogram[turn][i], 0u);
 }
 
-__device__ __forceinline__ void count_error(const Team &team, int turn, int bin, float weight)
+/* An error counts in the two bins whose centres it lies between, by nearness. */
+__device__ __forceinline__ void count_error(const Team &team, int turn, float place, float weight)
 {
+    const int lower = min((int)place, DEPTHD_ERROR_BINS - 2);
     const uint32_t units = __float2uint_rn(weight * WEIGHT_UNITS);
-    if (units) atomicAdd(&team.mine->histogram[turn][bin], units);
+    const uint32_t above = __float2uint_rn(weight * WEIGHT_UNITS * (place - lower));
+    uint32_t *bins = &team.mine->histogram[turn][lower];
+    if (units > above) atomicAdd(bins, units - above);
+    if (above) atomicAdd(bins + 1, above);
 }
 
 /* First half of a median over all blocks: the histogram's coarse bins. The second comes after wait_for_all(). */

@@ -37,6 +37,7 @@ class QueuedGpu(QueuedMemory):
         self.pinned: list[Array] = []
         self.shared: list[Shareable] = []
         self.lost = False
+        self._late: list[Any] = []
         self.recorded = 0
 
     def is_here(self, array: Array) -> bool:
@@ -49,6 +50,18 @@ class QueuedGpu(QueuedMemory):
         assert self.is_here(device)
         assert device.shape == source.shape
         self.enqueue(lambda: np.copyto(device, source))
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """Held back until `join`, as what runs beside may be late."""
+        queue, self._queue = self._queue, []
+        try:
+            yield
+        finally:
+            self._late, self._queue = [*self._late, *self._queue], queue
+
+    def join(self) -> None:
+        self._queue, self._late = [*self._queue, *self._late], []
 
     def pin(self, memory: Array) -> bool:
         if not self.refuses_pinning:
