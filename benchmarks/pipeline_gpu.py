@@ -95,6 +95,7 @@ class Bench:
         parameters = fusions.parameters_of(FusionConfig(), camera, self.engine.card.output_kind)
         self.fusion = CudaFusion(parameters, self.gpu.stream)
         self.way = DeviceWay(self.gpu, NoMatcher(), self.engine, self.fusion, self.publisher, camera)
+        self.way._network.reads_picture = network is not None
 
     def step(self, index: int) -> None:
         """As Pipeline.step, from the grabbed frame on."""
@@ -147,6 +148,11 @@ def main() -> None:
                 times = f"{p50:.0f} | {p99:.0f} | {p999:.0f} | {p999 / p50:.2f}"
                 lines.append(f"| {width}x{height} | {carried} | {name}{captured} | {times} | {device} | {python} |")
                 print(lines[-1], flush=True)
+    jitter = np.percentile(launch_and_wait(options.frames), (50, 99, 99.9))
+    lines += [
+        "",
+        f"An empty kernel, launched and waited for, p50 / p99 / p99.9: {' / '.join(f'{t:.0f}' for t in jitter)} µs",
+    ]
     text = "\n".join((f"{first}, {options.frames} frames each", "", *lines))
     print(text)
     if options.output:
@@ -160,6 +166,21 @@ def measure(bench: Bench, frames: int) -> Array:
         for i in range(frames):
             begin_ns = time.perf_counter_ns()
             bench.step(i)
+            times[i] = (time.perf_counter_ns() - begin_ns) * 1e-3
+    return times
+
+
+def launch_and_wait(frames: int) -> Array:
+    """Microseconds of the least that a frame could do: what the machine itself adds, and how steadily."""
+    import cupy
+
+    empty = cupy.RawKernel('extern "C" __global__ void nothing() {}', "nothing")
+    times = np.empty(frames)
+    with _without_collector(), cupy.cuda.Stream(non_blocking=True) as stream:
+        for i in range(-100, frames):
+            begin_ns = time.perf_counter_ns()
+            empty((1,), (1,), ())
+            stream.synchronize()
             times[i] = (time.perf_counter_ns() - begin_ns) * 1e-3
     return times
 
