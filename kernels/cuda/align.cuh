@@ -21,7 +21,7 @@ union Scratch {
     Chosen chosen[STRATA_COUNT];
     float2 levels[WARPS][DEPTHD_GRID_LEVELS][32]; /* of each lane */
     struct {
-        float2 evidence[NEAR_ROWS][NEAR_COLUMNS][DEPTHD_GRID_LEVELS];
+        __align__(16) float2 evidence[NEAR_ROWS][NEAR_COLUMNS][DEPTHD_GRID_LEVELS];
         float2 near[TILE_NODES][DEPTHD_GRID_LEVELS];
         float smooth[TILE_GRID_ROWS][TILE_GRID_COLUMNS][DEPTHD_GRID_LEVELS]; /* correction */
         float2 level_sums[FLAT_COUNT];

@@ -18,9 +18,9 @@ enum {
 };
 
 struct Exchange {
-    float sums[2][SUMS];
+    __align__(16) float sums[2][SUMS];
     float4 cells[CELLS_PER_BLOCK]; /* trust, trust * error, level */
-    float2 evidence[NODES_PER_BLOCK][DEPTHD_GRID_LEVELS];
+    __align__(16) float2 evidence[NODES_PER_BLOCK][DEPTHD_GRID_LEVELS];
     float2 level_sums[NODES_PER_BLOCK];
     uint32_t histogram[2][DEPTHD_ERROR_BINS];
     uint32_t coarse[2][COARSE_BINS];

@@ -34,7 +34,8 @@ struct Shared {
     Slope slope;
     int count, decision, chosen_count;
     int warp_counts[2 * WARPS];
-    float partial[WARPS][SUMS], gathered[BLOCKS][SUMS];
+    float partial[WARPS][SUMS];
+    float4 gathered[BLOCKS][SUMS / 4];
     float scores[WARPS][2];
     int trials[WARPS];
 };
@@ -87,12 +88,11 @@ __device__ __forceinline__ void collect_sums(const Team &team, Shared *shared, i
     const int lane = threadIdx.x % 32;
 #pragma unroll
     for (int i = lane; i < BLOCKS * QUADS; i += 32)
-        *(float4 *)&shared->gathered[i / QUADS][i % QUADS * 4] =
-            take((const float4 *)&team.of(i / QUADS)->sums[turn][i % QUADS * 4]);
+        shared->gathered[i / QUADS][i % QUADS] = take((const float4 *)&team.of(i / QUADS)->sums[turn][i % QUADS * 4]);
     __syncwarp();
     double sum = 0.0;
 #pragma unroll
-    for (int block = lane / N; block < BLOCKS; block += 32 / N) sum += shared->gathered[block][lane % N];
+    for (int block = lane / N; block < BLOCKS; block += 32 / N) sum += ((const float *)shared->gathered[block])[lane % N];
 #pragma unroll
     for (int offset = 16; offset >= N; offset /= 2) sum += __shfl_xor_sync(0xFFFFFFFFu, sum, offset);
     if (lane < N) shared->sums[lane] = sum;
