@@ -33,6 +33,7 @@ struct Shared {
     Line line;
     Slope slope;
     int count, decision, chosen_count;
+    int first_rows[TILES_DOWN], first_columns[TILES_ACROSS];
     int warp_counts[2 * WARPS];
     float partial[WARPS][SUMS];
     float4 gathered[BLOCKS][SUMS / 4];

@@ -349,6 +349,8 @@ extern "C" __global__ void CLUSTER_SIZE __launch_bounds__(THREADS) fusion_solve(
     } else if (forget) {
         for (int i = threadIdx.x + team.rank * THREADS; i < FLAT_COUNT * DEPTHD_GRID_LEVELS; i += BLOCKS * THREADS)
             memory->nodes[0][i] = make_float2(0.0f, 0.0f);
+        for (int i = threadIdx.x + team.rank * THREADS; i < FLAT_COUNT; i += BLOCKS * THREADS)
+            memory->level_sums[i] = make_float2(0.0f, 0.0f);
     }
 #pragma unroll
     for (int i = 0; i < ITEMS; i++) {

@@ -63,7 +63,8 @@ struct Tables {
 
 /* Evidence of the alignment, kept from frame to frame. */
 struct Evidence {
-    float2 nodes[FLAT_COUNT][DEPTHD_GRID_LEVELS]; /* weighted error, weight */
+    __align__(16) float2 nodes[FLAT_COUNT][DEPTHD_GRID_LEVELS]; /* weighted error, weight */
+    float2 level_sums[FLAT_COUNT];
 };
 
 /* Mono at one pixel, from the network's map of mono_width columns. */
