@@ -37,6 +37,7 @@ class Case:
     true_depth_m: Array
     beyond_range: Array
     left_only: Array
+    left_bgr: Array
 
     @property
     def known(self) -> Array:
@@ -91,11 +92,12 @@ def motorcycle(range_px: int, seeds: int) -> Iterator[Case]:
             true_depth_m,
             truth > range_px,
             np.zeros(truth.shape, bool),
+            left,
         )
 
 
-def virtual(scene: str, mono: str, frames: int, seed: int = 0) -> Iterator[Case]:
-    """A scene of the virtual camera, matched; mono is "network" or "distorted" truth."""
+def virtual(scene: str, frames: int, seed: int = 0) -> Iterator[Case]:
+    """A scene of the virtual camera, matched; each frame with the network's mono, and with distorted truth as mono."""
     config = VirtualCameraConfig(scene=scene, seed=seed, fps=1.5, real_time=False)
     source = VirtualCamera(config)
     matcher = StereoMatcher(source.camera, MatcherConfig())
@@ -106,32 +108,35 @@ def virtual(scene: str, mono: str, frames: int, seed: int = 0) -> Iterator[Case]
         for number in range(frames):
             frame = source.grab()
             truth = source.ground_truth_m.copy()
-            yield Case(
-                f"{scene}, {mono}",
-                source.camera,
-                matcher.depth_m(frame.left_bgr, frame.right_bgr).copy(),
-                engine.infer(frame.left_bgr).copy() if mono == "network" else _truth_as_mono(truth, number),
-                truth,
-                truth < nearest_m,
-                source.left_only.copy(),
-            )
+            stereo = matcher.depth_m(frame.left_bgr, frame.right_bgr).copy()
+            monos = {"network": engine.infer(frame.left_bgr).copy(), "distorted": truth_as_mono(truth, number)}
+            for kind, mono in monos.items():
+                yield Case(
+                    f"{scene}, {kind}",
+                    source.camera,
+                    stereo,
+                    mono,
+                    truth,
+                    truth < nearest_m,
+                    source.left_only.copy(),
+                    frame.left_bgr.copy(),
+                )
     finally:
         engine.close()
         source.close()
 
 
-def _truth_as_mono(true_depth_m: Array, seed: int) -> Array:
+def truth_as_mono(true_depth_m: Array, seed: int) -> Array:
     inverse = np.where(np.isfinite(true_depth_m), 1.0 / true_depth_m, 0.0)
     return distorted(60.0 * inverse / np.percentile(inverse, 98), seed, 90.0 * true_depth_m.shape[1] / 741)
 
 
-def all_cases(seeds: int, frames: int) -> Iterator[Case]:
+def all_cases(seeds: int, frames: int, scene_seed: int) -> Iterator[Case]:
     if MOTORCYCLE.is_dir():
         for range_px in (32, 40, 48, 64):
             yield from motorcycle(range_px, seeds)
     for scene in ("room", *TROUBLES):
-        for mono in ("network", "distorted"):
-            yield from virtual(scene, mono, frames)
+        yield from virtual(scene, frames, scene_seed)
 
 
 __all__ = ["ZED_2I", "Case", "all_cases", "distorted", "motorcycle", "virtual"]

@@ -6,10 +6,12 @@ import numpy as np
 
 from depthd.frame import Array, Source
 from quality.cases import Case
-from quality.methods import Result
+from quality.methods import FARTHEST_M, Result
 
 WRONG = 0.25
 """Stereo that is off by more, relative to depth, ought to be overruled."""
+RIGHT = 0.01
+"""Stereo that is off by less shows the step that filling makes; beside the rest, exact depth would step too."""
 
 COLUMNS = (
     "coverage",
@@ -21,6 +23,7 @@ COLUMNS = (
     "wrong",
     "kept",
     "rim_step",
+    "rim_right",
     "precision",
     "recall",
     "within_1",
@@ -65,7 +68,8 @@ def score(case: Case, result: Result) -> dict[str, float]:
         "error": mean_where(error, case.known),
         "delta": mean_where((ratio < 1.25).astype(float), case.known & np.isfinite(ratio)),
         **{name: mean_where(error, mask) for name, mask in masks.items()},
-        "rim_step": rim_step(case, result),
+        "rim_step": rim_step(case, result, np.inf),
+        "rim_right": rim_step(case, result, RIGHT),
     }
     if result.planes is not None and result.fit is not None:
         scores |= honesty(case, result, error, masks)
@@ -73,12 +77,14 @@ def score(case: Case, result: Result) -> dict[str, float]:
     return scores
 
 
-def rim_step(case: Case, result: Result) -> float:
-    """Median relative jump of depth between a measured pixel and its filled neighbour that the truth does not
-    have."""
+def rim_step(case: Case, result: Result, off: float) -> float:
+    """Median relative jump of depth between a measured pixel and its filled neighbour that the truth does not have; of
+    measured pixels that are off by less than `off`."""
     measured = np.isfinite(case.stereo_depth_m) & (
         np.abs(result.depth_m / np.where(np.isfinite(case.stereo_depth_m), case.stereo_depth_m, np.nan) - 1) < 1e-6
     )
+    with np.errstate(invalid="ignore"):
+        measured &= (np.abs(case.stereo_depth_m / case.true_depth_m - 1.0) < off) | ~case.known
     hole = ~np.isfinite(case.stereo_depth_m) & np.isfinite(result.depth_m)
     with np.errstate(invalid="ignore", divide="ignore"):
         got, true = np.log(result.depth_m), np.log(np.where(case.known, case.true_depth_m, np.nan))
@@ -103,7 +109,7 @@ def _pairs(measured: Array, hole: Array, axis: int) -> Array:
 def honesty(case: Case, result: Result, error: Array, masks: dict[str, Array]) -> dict[str, float]:
     """Whether stereo is overruled where it is wrong, and whether errors are as large as claimed."""
     assert result.planes is not None
-    measured = np.isfinite(case.stereo_depth_m) & case.known
+    measured = (case.stereo_depth_m < FARTHEST_M) & (case.stereo_depth_m > 0) & case.known  # else it claims nothing
     with np.errstate(invalid="ignore"):
         off = measured & (np.abs(case.stereo_depth_m / case.true_depth_m - 1.0) > WRONG)
     overruled = measured & (result.planes.source == Source.MONO_OVERRULED)

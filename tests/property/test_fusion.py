@@ -291,3 +291,56 @@ def test_an_array_that_breaks_its_contract_is_named(backend, name):
         arrays[name] = arrays[name].astype(np.float64)
     with pytest.raises(ValueError, match=name):
         fusion_of(backend, frame.camera).fuse(arrays["stereo_depth_m"], arrays["mono"], planes)
+
+
+@few
+@given(seed=SEEDS)
+def test_a_solid_thing_that_mono_misses_is_kept_unless_mono_is_preferred(backend, seed):
+    frame = known_frame(seed=seed)
+    frame.mono[30:70, 50:90] = 1.5
+    frame.stereo_depth_m = (1.0 / (SCALE * frame.mono + SHIFT)).astype(np.float32)
+    frame.stereo_depth_m[30:70, 50:90] /= 2.0
+    inside = (slice(36, 64), slice(56, 84))
+    for prefer, kept in (("nearer", True), ("stereo", True), ("mono", False)):
+        _, planes = fuse(
+            fusion_of(backend, frame.camera, prefer=prefer), frame.camera, frame.stereo_depth_m, frame.mono
+        )
+        assert np.all((planes.source[inside] == Source.STEREO) == kept), prefer
+
+
+@few
+@given(seed=SEEDS)
+def test_overruled_pixels_claim_at_least_the_disagreement(backend, seed):
+    frame = known_frame(seed=seed)
+    random = np.random.default_rng(seed)
+    wrong = random.random(frame.mono.shape) < 0.15
+    frame.stereo_depth_m[wrong] = 1.0 / random.uniform(0.05, 2.4, wrong.sum())
+    _, planes = fuse(fusion_of(backend, frame.camera), frame.camera, frame.stereo_depth_m, frame.mono)
+    overruled = planes.source == Source.MONO_OVERRULED
+    difference = np.abs(planes.depth_m / frame.stereo_depth_m - 1.0)[overruled]
+    assert overruled.any()
+    assert np.all(planes.sigma[overruled].astype(float) >= 0.99 * difference)
+
+
+@few
+@given(seed=SEEDS, near_m=st.floats(0.11, 0.2))
+def test_a_third_of_wild_values_does_not_hide_a_good_fit(backend, seed, near_m):
+    """However far off they lie, they count as so many samples and not by their distance."""
+    frame = known_frame(seed=seed)
+    frame.stereo_depth_m[:, ::3] = near_m
+    frame.stereo_depth_m[0] = 0.105
+    result, _ = fuse(fusion_of(backend, frame.camera), frame.camera, frame.stereo_depth_m, frame.mono)
+    assert result.fit.status is FitStatus.FITTED
+    assert result.fit.scale == pytest.approx(SCALE, rel=0.03)
+
+
+@few
+@given(seed=SEEDS)
+def test_a_crowd_at_one_distance_does_not_win_by_a_flat_line(backend, seed):
+    """Half of the pixels show one distance whatever mono says: a reflection."""
+    frame = known_frame(seed=seed)
+    random = np.random.default_rng(seed)
+    crowd = random.random(frame.mono.shape) < 0.5
+    frame.stereo_depth_m[crowd] = 3.0
+    result, _ = fuse(fusion_of(backend, frame.camera), frame.camera, frame.stereo_depth_m, frame.mono)
+    assert result.fit.status is not FitStatus.FITTED or result.fit.scale == pytest.approx(SCALE, rel=0.1)
