@@ -251,7 +251,7 @@ typedef struct depthd_device_copy {
     uint64_t planes; /* bit n set: the plane with depthd_plane_id n is there */
     uint64_t offset; /* of the slot */
     uint64_t bytes;  /* of all slots together */
-    uint8_t uuid[16];   /* of the GPU */
+    uint8_t uuid[16]; /* of the GPU */
     uint8_t memory[64]; /* cudaIpcMemHandle_t */
     uint8_t event[64];  /* cudaIpcEventHandle_t */
     uint64_t reserved_1[2];
