@@ -7,7 +7,7 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 BUILT_FROM := pyproject.toml CMakeLists.txt $(wildcard kernels/*.c kernels/*.cpp kernels/*.h kernels/include/*.h)
 
-.PHONY: setup demo test test-service soak lint bench install uninstall clean
+.PHONY: setup demo test test-service soak lint bench train install uninstall clean
 
 setup: $(STAMP)
 
@@ -35,6 +35,13 @@ lint: setup
 bench: setup
 	$(VENV)/bin/python benchmarks/fusion_cpu.py
 	$(VENV)/bin/python benchmarks/end_to_end.py
+
+# Fifteen minutes on an NVIDIA GPU. Run again, it goes on from its last checkpoint; weights/train/NOTES.md.
+TRAINED := out/train
+train: setup
+	@PYTHON="$(PYTHON)" scripts/make-environment $(VENV) --editable '.[dev,train]'
+	cd weights && ../$(VENV)/bin/python -m train --validation ../out/validation.npz --out ../$(TRAINED) --samples
+	cd weights && ../$(VENV)/bin/python -m train.evaluate ../$(TRAINED)/depthd-small.onnx --card ../$(TRAINED)/card.json
 
 install:
 	PYTHON="$(SERVICE_PYTHON)" scripts/install

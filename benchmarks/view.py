@@ -1,12 +1,9 @@
 """What does the live page cost? Frames of 1280x720 at 15 frames/s, one viewer and ten, on loopback.
 
-A writer process publishes a rendered frame again and again; `depthd view` serves it; viewers are WebSocket
-clients
-that ask for what the page asks for and acknowledge at once. Prints CPU of the server, frames per viewer,
-latency from
-publication to arrival, bytes per frame, and the time to the first picture. With --browser, one tab of the
-system's
-Chromium looks too, and says how many frames it drew.
+A writer process publishes rendered frames in turn; `depthd view` serves them; viewers are WebSocket clients that ask
+for what the page asks for and acknowledge at once. Prints CPU of the server, frames per viewer, latency from
+publication to arrival, bytes per frame, and the time to the first picture. With --browser, one tab of the system's
+Chromium looks instead, and says how many frames it drew.
 
 Run: .venv/bin/python benchmarks/view.py [--frames 150] [--browser]
 """
@@ -23,12 +20,19 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import aiohttp
 import numpy as np
 
+if TYPE_CHECKING:
+    from chromium import Tab
+
 NAME = f"depthd-bench-view-{os.getpid()}"
-WANTED = ["left", "depth", "source", "sigma", "stereo", "samples"]
+SHOWN = ["left", "depth", "source", "samples"]
+"""What a page asks for that shows the left picture beside fused depth."""
+EVERYTHING = [*SHOWN, "sigma", "stereo"]
+"""And what it asks for as well while somebody reads values off the picture."""
 FPS = 15.0
 WARM_UP_S = 2.0
 
@@ -78,13 +82,14 @@ def publish_for_ever() -> None:
 
 
 class Viewer:
-    def __init__(self) -> None:
+    def __init__(self, parts: list[str]) -> None:
+        self.parts = parts
         self.latency_ms: list[float] = []
         self.sizes: list[int] = []
 
     async def look(self, session: aiohttp.ClientSession, url: str) -> None:
         async with session.ws_connect(url + "stream", max_msg_size=0) as socket:
-            await socket.send_json({"type": "want", "parts": WANTED})
+            await socket.send_json({"type": "want", "parts": self.parts})
             async for message in socket:
                 if message.type is not aiohttp.WSMsgType.BINARY:
                     continue
@@ -101,9 +106,11 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def measure(url: str, pid: int, viewers: int, frames: int) -> tuple[float, float, np.ndarray, float]:
+async def measure(
+    url: str, pid: int, viewers: int, parts: list[str], frames: int
+) -> tuple[float, float, np.ndarray, float]:
     """CPU share of one core, frames/s per viewer, latencies in ms, kilobytes per frame."""
-    looking = [Viewer() for _ in range(viewers)]
+    looking = [Viewer(parts) for _ in range(viewers)]
     async with aiohttp.ClientSession() as session:
         tasks = [asyncio.create_task(viewer.look(session, url)) for viewer in looking]
         await asyncio.sleep(WARM_UP_S)
@@ -135,39 +142,59 @@ async def first_picture_ms(url: str) -> float:
                 assert answer.status == 200
                 await answer.read()
         async with session.ws_connect(url + "stream", max_msg_size=0) as socket:
-            await socket.send_json({"type": "want", "parts": WANTED})
+            await socket.send_json({"type": "want", "parts": SHOWN})
             async for message in socket:
                 if message.type is aiohttp.WSMsgType.BINARY:
                     break
     return 1e3 * (time.monotonic() - begin)
 
 
-def in_browser(url: str, seconds: float) -> str:
-    """One tab of Chromium: frames drawn per second, decoding time, glass to glass."""
-    import shutil
+async def in_browser(url: str, pid: int, seconds: float) -> list[str]:
+    """One tab of Chromium: frames drawn per second, their age, and what all of its processes use."""
+    from chromium import cpu_s_by_process, tab
 
-    from playwright.sync_api import sync_playwright
-
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
+    lines = []
+    async with tab(1280, 800) as page:
         begin = time.monotonic()
-        page.goto(url)
-        while not page.evaluate("Boolean(window.depthd?.frame())"):
-            page.wait_for_timeout(10)
-        first_ms = 1e3 * (time.monotonic() - begin)
-        page.wait_for_timeout(3000)
-        before, begin = page.evaluate("depthd.counters.frames"), time.monotonic()
-        page.wait_for_timeout(1000 * seconds)
-        drawn = (page.evaluate("depthd.counters.frames") - before) / (time.monotonic() - begin)
-        ages = [page.evaluate("depthd.stream.ageMs(depthd.frame().header.captured_ns)") for _ in range(20)]
-        decode = page.evaluate("depthd.counters.decodeMs")
-        browser.close()
-    return (
-        f"browser tab: {drawn:.1f} frames/s drawn, decoding {decode:.1f} ms, "
-        f"picture {np.median(ages):.0f} ms old, first picture after {first_ms:.0f} ms"
-    )
+        await page.ask("Page.navigate", url=url)
+        await page.until("Boolean(window.depthd?.frame())")
+        lines.append(f"browser tab of 1280x800: first picture after {1e3 * (time.monotonic() - begin):.0f} ms")
+        for name, action in TAB_STATES:
+            await page.look(action)
+            await asyncio.sleep(WARM_UP_S)
+            drawn, used, server, began = await _drawn(page), cpu_s_by_process(), cpu_s(pid), time.monotonic()
+            await asyncio.sleep(seconds)
+            drawn, elapsed = await _drawn(page) - drawn, time.monotonic() - began
+            used = {kind: value - used.get(kind, 0.0) for kind, value in cpu_s_by_process().items()}
+            share = {"server": cpu_s(pid) - server, "Chromium": sum(used.values()), "renderer": used["renderer"]}
+            ages = [await page.look("depthd.stream.ageMs(depthd.frame().header.captured_ns)") for _ in range(20)]
+            lines.append(
+                f"{name}: {drawn / elapsed:.1f} frames/s drawn, {np.median(ages):.0f} ms old, decoding "
+                f"{await page.look('depthd.counters.decodeMs'):.0f} ms; of one core: "
+                + ", ".join(f"{kind} {100 * value / elapsed:.0f} %" for kind, value in share.items())
+            )
+    return lines
+
+
+TAB_STATES = (
+    ("side by side", "0"),
+    ("values under the pointer", "depthd.stage.point({x: 640, y: 360})"),
+    ("all six panels", "depthd.stage.point(null), depthd.setMode('grid')"),
+)
+
+
+async def _drawn(page: Tab) -> int:
+    return int(await page.look("depthd.counters.frames"))
+
+
+def print_servers_table(url: str, pid: int, frames: int) -> None:
+    print(f"first picture after {asyncio.run(first_picture_ms(url)):.0f} ms")
+    print("viewers  parts  CPU of a core  CPU ms/frame  frames/s each  latency p50 ms  p99 ms  kB/frame")
+    for viewers, parts in ((1, SHOWN), (10, SHOWN), (1, EVERYTHING)):
+        cpu, rate, latency, size = asyncio.run(measure(url, pid, viewers, parts, frames))
+        p50, p99 = np.percentile(latency, (50, 99))
+        line = f"{viewers:7d}  {len(parts):5d}  {100 * cpu:11.0f} %  {1e3 * cpu / rate:12.1f}  {rate:13.1f}"
+        print(f"{line}  {p50:14.1f}  {p99:6.1f}  {size:8.0f}")
 
 
 def main() -> None:
@@ -193,16 +220,11 @@ def main() -> None:
             time.sleep(0.1)
         time.sleep(3.0)
         print(f"load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-        print(f"1280x720 at {FPS:g} frames/s, {options.frames} frames, parts: {' '.join(WANTED)}")
-        print(f"first picture after {asyncio.run(first_picture_ms(url)):.0f} ms")
-        print("viewers  CPU of a core  CPU ms/frame  frames/s each  latency p50 ms  p99 ms  kB/frame")
-        for viewers in (1, 10):
-            cpu, rate, latency, size = asyncio.run(measure(url, server.pid, viewers, options.frames))
-            p50, p99 = np.percentile(latency, (50, 99))
-            line = f"{viewers:7d}  {100 * cpu:11.0f} %  {1e3 * cpu / rate:12.1f}  {rate:13.1f}"
-            print(f"{line}  {p50:14.1f}  {p99:6.1f}  {size:8.0f}")
+        print(f"1280x720 published at {FPS:g} frames/s")
         if options.browser:
-            print(in_browser(url, options.frames / FPS))
+            print("\n".join(asyncio.run(in_browser(url, server.pid, options.frames / FPS))))
+        else:
+            print_servers_table(url, server.pid, options.frames)
     finally:
         for process in (server, writer):
             process.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from pathlib import Path
@@ -65,6 +66,22 @@ def run(
         raise typer.Exit(cli_look.run_in_window(name, arguments, grayscale, raw))
     log.configure()
     Daemon(lambda: configuration.load(config, overrides)).run(frames)
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(metavar="FILE.mcap", help="What `depthd record` wrote, or any recording.")],
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end, for ever.")] = False,
+    fps: Annotated[float | None, typer.Option(min=0.1, help="Frames a second; default: camera.fps.")] = None,
+) -> None:
+    """Run the daemon on a recording instead of a camera: `run` with camera.kind=recording."""
+    # JSON is YAML: any file name is one value.
+    recording = ["camera.kind=recording", f"camera.path={json.dumps(str(file))}", f"camera.loop={json.dumps(loop)}"]
+    recording += [f"camera.fps={fps}"] if fps else []
+    run(config, [*recording, *(overrides or ())], frames)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,26 +14,36 @@ from depthd.errors import DepthdError
 
 def view(
     name: Annotated[str, typer.Option(help="Name of the shared memory.")] = "depthd",
-    bind: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address to listen on; any but loopback needs a token.")
+    host: Annotated[
+        str,
+        typer.Option(
+            "--host", "--bind", metavar="ADDRESS", help="Address to listen on; any but loopback needs a token."
+        ),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0: any free one.")] = 8080,
     token: Annotated[
         str | None,
         typer.Option(
             envvar="DEPTHD_VIEW_TOKEN",
-            help="Asked for before anything is shown; default: a new one where needed.",
+            help="Asked for before anything is shown; default: a new one where needed. Other users of this machine "
+            "can read a command line: rather use --token-file, or the variable.",
         ),
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Read the token from the first line of this file.")
     ] = None,
     fps: Annotated[float, typer.Option(min=0.1, max=120.0, help="At most this many frames a second.")] = 30.0,
 ) -> None:
     """Serve a live page of what the daemon publishes. Reads shared memory only; the daemon pays nothing."""
     try:
         from depthd.web import server
+        from depthd.web.access import token_in
     except ModuleNotFoundError as missing:
         raise DepthdError(f"the live page needs {missing.name}", "pip install 'depthd[web]'") from None
 
-    options = server.ViewOptions(name, bind, port, token, fps)
+    if token_file is not None:
+        token = token_in(token_file)
+    options = server.ViewOptions(name, host, port, token, fps)
     warning = server.warning_for(options)
     if warning:
         typer.echo(warning, err=True)

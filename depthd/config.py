@@ -7,9 +7,9 @@ show` are printed from them.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 
 from depthd import config_file
 from depthd.config_file import Octal, Section
@@ -306,6 +306,36 @@ class ServiceConfig(Section):
     )
 
 
+def _adjustable(key: str) -> str:
+    section, _, leaf = key.partition(".")
+    known = ADJUSTABLE.get(section)
+    if known is None or leaf not in known.model_fields or leaf in ("backend", "threads", "model"):
+        raise ValueError(f"should be a key of {' or '.join(ADJUSTABLE)} that needs no restart")
+    return key
+
+
+ADJUSTABLE: dict[str, type[Section]] = {"fusion": FusionConfig, "matcher": MatcherConfig}
+"""Sections whose keys can change between two frames."""
+
+
+class ControlConfig(Section):
+    enabled: bool = Field(
+        False,
+        description="Open a socket over which the keys below can be changed while depthd runs, until it is reloaded "
+        "or started again; `depthd view` offers them to those who have its token",
+    )
+    adjustable: tuple[Annotated[str, AfterValidator(_adjustable)], ...] = Field(
+        ("fusion.prefer", "fusion.gate_sigmas", "fusion.gate_minimum", "fusion.memory_decay", "fusion.maximum_depth_m"),
+        description="Which keys: of `fusion` or `matcher`",
+    )
+    socket: Path | None = Field(
+        None, description="Path of the socket; null: <name>.control in systemd's or the user's runtime directory"
+    )
+    mode: Annotated[int, Field(ge=0, le=0o777), Octal()] = Field(
+        0o660, description="File mode of the socket, in octal (0o660: the owner and the group may change the keys)"
+    )
+
+
 class Config(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = Field(
         "depthd",
@@ -325,6 +355,7 @@ class Config(Section):
     shared_memory: SharedMemoryConfig = Field(SharedMemoryConfig(), description="Where the result is published")
     realtime: RealtimeConfig = Field(RealtimeConfig(), description="Priority over other processes")
     metrics: MetricsConfig = Field(MetricsConfig(), description="Numbers for Prometheus")
+    control: ControlConfig = Field(ControlConfig(), description="What may be changed while depthd runs")
     service: ServiceConfig = Field(
         ServiceConfig(), description="How long what may take, and how often the daemon says how it is"
     )
@@ -336,6 +367,11 @@ def load(path: Path | None = None, overrides: list[str] | None = None) -> Config
     Raises UsageError that names every wrong key with its full path, the value found, and the file's line.
     """
     return config_file.read(Config, path, overrides)
+
+
+def checked(data: dict[str, Any]) -> Config:
+    """A tree from plain data. Raises UsageError as `load` does."""
+    return config_file.build(Config, data, "`depthd config show` prints every key with its meaning")
 
 
 def to_yaml(config: Config) -> str:

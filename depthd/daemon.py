@@ -17,6 +17,7 @@ from depthd.errors import DepthdError
 from depthd.phases import Phase
 from depthd.pipeline import StepReport, build_pipeline
 from depthd.service import realtime
+from depthd.service.control import Control
 from depthd.service.notify import Notifier, notify_socket, watchdog_period_s
 from depthd.service.reload import reload_into
 from depthd.service.report import Reporter
@@ -67,6 +68,7 @@ class Daemon:
                 log.info("starting: %s camera, model %s", self.config.camera.kind, self.config.mono.model)
                 self._pipeline = build_pipeline(self.config, self._link.open, self._phases)
             at_end.callback(self._stop_pipeline)
+            self._control = at_end.enter_context(closing(Control(self.config)))
             self._publisher = self._pipeline.publisher
             self._phases.guard(self._publisher.header_address)
             self._publisher.set_state(CameraState.RUNNING)
@@ -96,6 +98,7 @@ class Daemon:
                 self._fault.strike(frames)
             if self._reload_requested:
                 self._reload()
+            self._control.serve(self.config, self._adjust)
 
     def _started(self, report: StepReport) -> None:
         """The first frame is in shared memory."""
@@ -144,6 +147,15 @@ class Daemon:
             log.error("reload: %s; the old configuration stays", error)
         self._phases.enter(Phase.FRAME)
         self._reporter.reloaded(self.config)
+
+    def _adjust(self, config: Config) -> Config:
+        """Takes over a tree that differs in adjustable knobs. Raises DepthdError; then the old ones stay."""
+        self._phases.enter(Phase.LOADING_MODEL)
+        try:
+            self.config = reload_into(self._pipeline, self.config, config)
+        finally:
+            self._phases.enter(Phase.FRAME)
+        return self.config
 
     def _stop_pipeline(self) -> None:
         self._phases.enter(Phase.STOPPING)

@@ -126,6 +126,14 @@ def residual_picture(frame: SavedFrame, region: Region, report: ShapeReport) -> 
     return grey
 
 
+def residual_close_up(frame: SavedFrame, region: Region, report: ShapeReport) -> Array:
+    """`residual_picture` with no more around the region than half its size."""
+    picture = residual_picture(frame, region, report)
+    across, down = region.width // 2, region.height // 2
+    rows = slice(max(region.y - down, 0), region.y + region.height + down)
+    return picture[rows, max(region.x - across, 0) : region.x + region.width + across]
+
+
 def distance_lines(frame: SavedFrame, at: tuple[int, int], true_mm: float) -> list[str]:
     """What fused and stereo depth say at a pixel whose distance the user has measured along the optical
     axis.

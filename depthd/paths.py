@@ -1,6 +1,8 @@
 """Where the files beside the code lie: in the checkout, or in depthd/share of an installed wheel."""
 
+import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -22,3 +24,15 @@ CMAKE_DIR = _NATIVE / "cmake"
 def cflags() -> str:
     """What a C or C++ compiler needs to find depthd.h; there is nothing to link."""
     return f"-I{shlex.quote(str(INCLUDE_DIR))}"
+
+
+def cache_folder(environment: Mapping[str, str] = os.environ) -> Path | None:
+    """For what can be made again: the service's own (systemd's CacheDirectory=), else the user's. It may not exist.
+
+    None for a user without a home.
+    """
+    given = environment.get("CACHE_DIRECTORY", "").split(":")[0]
+    if given:
+        return Path(given)
+    home = environment.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(home) / "depthd" if os.path.isabs(home) else None

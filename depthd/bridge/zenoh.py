@@ -1,17 +1,18 @@
 """Frames to other machines over zenoh, as ROS 2 messages under the keys of rmw_zenoh.
 
 A ROS 2 node on rmw_zenoh subscribes to them without any code of ours. Keys, attachment and liveliness tokens
-follow rmw_zenoh (Jazzy and later, its docs/design.md):
+follow rmw_zenoh (Jazzy and later: its docs/design.md, src/detail/liveliness_utils.cpp and attachment_helpers.cpp):
 
 - data: `<domain>/<topic>/<pkg>::msg::dds_::<Type>_/<RIHS01 hash>`, payload CDR;
-- attachment: sequence number and source time (int64, little endian), then 16 bytes of publisher id with their
-length; - liveliness: `@ros2_lv/<domain>/<session>/<node>/<entity>/MP/<enclave>/<namespace>/<node
-name>/<topic>/<type>/<hash>/<QoS>`.
+- attachment: sequence number and source time (int64, little endian), then 16 bytes of publisher id with their length;
+- liveliness: `@ros2_lv/<domain>/<session>/<node>/<entity>/MP/<enclave>/<namespace>/<node name>/<topic>/<type>/<hash>/
+  <QoS>`;
+- publisher id: the 128 bits of XXH3 of the liveliness token, low half first, both little endian.
 """
 
 from __future__ import annotations
 
-import hashlib
+import importlib
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -25,6 +26,7 @@ from depthd.shm.errors import NotRunning, Overwritten, Timeout
 from depthd.shm.reader import Frame, Reader
 
 NODE_NAME = "depthd_bridge"
+LOCAL_ROUTER = "tcp/localhost:7447"
 _ADMIN_SPACE = "@ros2_lv"
 _EMPTY = "%"
 _QOS_RELIABLE_KEEP_LAST_1 = "::,1:,:,:,,"
@@ -47,8 +49,8 @@ DEFAULT_STREAMS = ("depth_png", "left_jpeg", "camera_info", "diagnostics")
 
 @dataclass(frozen=True)
 class BridgeOptions:
-    """listen, connect: zenoh endpoints such as tcp/192.168.1.2:7447; without either, a router or peer is
-    looked for.
+    """listen, connect: zenoh endpoints such as tcp/192.168.1.2:7447; without either, the router of this machine that
+    ROS 2 nodes use (rmw_zenohd, which answers no multicast), and whoever answers multicast.
 
     streams: keys of STREAMS; what ends in _png and _jpeg is compressed. rate_hz: at most so many frames a
     second, the newest ones. domain: ROS_DOMAIN_ID.
@@ -137,8 +139,7 @@ class ZenohBridge:
         entity = self._entity(str(len(self._topics) + 1), "MP")
         mangled = "%" + message.topic.replace("/", "%")
         token = "/".join((*entity, mangled, type_name, type_hash, _QOS_RELIABLE_KEEP_LAST_1))
-        gid = hashlib.blake2b(token.encode(), digest_size=16).digest()
-        return _Topic(publisher, self._session.liveliness().declare_token(token), gid)
+        return _Topic(publisher, self._session.liveliness().declare_token(token), publisher_id(token))
 
     def _entity(self, number: str, kind: str) -> tuple[str, ...]:
         session = str(self._session.zid())
@@ -179,6 +180,12 @@ def attachment(sequence: int, source_time_ns: int, gid: bytes) -> bytes:
     return b"".join((sequence.to_bytes(8, "little"), source_time_ns.to_bytes(8, "little"), bytes((len(gid),)), gid))
 
 
+def publisher_id(token: str) -> bytes:
+    """The 16 bytes by which ROS 2 tools match a message with the publisher of this liveliness token."""
+    # xxhash gives the canonical form, which is big endian and high half first.
+    return bytes(reversed(_import_xxhash().xxh3_128_digest(token.encode())))
+
+
 def dds_type(ros_type: str) -> str:
     """'sensor_msgs/msg/Image' -> 'sensor_msgs::msg::dds_::Image_'."""
     package, kind, name = ros_type.split("/")
@@ -186,11 +193,18 @@ def dds_type(ros_type: str) -> str:
 
 
 def _import_zenoh() -> Any:
+    return _import("zenoh")
+
+
+def _import_xxhash() -> Any:
+    return _import("xxhash")
+
+
+def _import(name: str) -> Any:
     try:
-        import zenoh
+        return importlib.import_module(name)
     except ImportError:
-        raise DepthdError("zenoh is not installed", "pip install depthd[bridge]") from None
-    return zenoh
+        raise DepthdError(f"{name} is not installed", "pip install 'depthd[bridge]'") from None
 
 
 def _open_session(zenoh: Any, options: BridgeOptions) -> Any:
@@ -198,7 +212,9 @@ def _open_session(zenoh: Any, options: BridgeOptions) -> Any:
         config = zenoh.Config()
         config.insert_json5("transport/shared_memory/enabled", "true")
         config.insert_json5("scouting/multicast/enabled", json.dumps(options.multicast))
-        for side, endpoints in (("listen", options.listen), ("connect", options.connect)):
+        # A router that is not there yet is tried again and again, in the background.
+        connect = options.connect or (() if options.listen else (LOCAL_ROUTER,))
+        for side, endpoints in (("listen", options.listen), ("connect", connect)):
             if endpoints:
                 config.insert_json5(f"{side}/endpoints", json.dumps(endpoints))
         return zenoh.open(config)

@@ -1,5 +1,6 @@
 """Every way a stereo picture reaches depthd, behind one interface."""
 
+from depthd import paths
 from depthd.cameras.base import CameraSource
 from depthd.config import CameraConfig
 
@@ -9,7 +10,7 @@ def open_camera(config: CameraConfig) -> CameraSource:
     if config.kind == "virtual":
         from depthd.cameras.virtual import VirtualCamera
 
-        return VirtualCamera(config)
+        return VirtualCamera(config, paths.cache_folder())
     if config.kind == "zed":
         from depthd.cameras.zed import ZedCamera
 

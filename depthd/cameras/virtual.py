@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
 from depthd.cameras.pacing import Pacing
 from depthd.cameras.sensor import left_only, sensor_depth
 from depthd.cameras.world import scenes
+from depthd.cameras.world.kept import file_of
 from depthd.cameras.world.render import Renderer
 from depthd.config import Resolution, VirtualCameraConfig
 from depthd.frame import Camera, StereoFrame
@@ -46,16 +49,19 @@ class VirtualCamera:
 
     The arrays of a frame are written again FRAMES_IN_FLIGHT grabs later; those of `ground_truth_m` and
     `objects` by the next grab. In real time, frames whose moment has passed are left out, and `index` counts
-    them. Raises UsageError for an unknown scene.
+    them. cache_folder: where to look for and keep what is computed once a scene; None: compute it. Raises UsageError
+    for an unknown scene.
     """
 
-    def __init__(self, config: VirtualCameraConfig) -> None:
+    def __init__(self, config: VirtualCameraConfig, cache_folder: Path | None = None) -> None:
         self._config = config
         self._camera = ZED_2I[config.resolution]
         size = (self._camera.height, self._camera.width)
         self._pictures = np.zeros((FRAMES_IN_FLIGHT, 2, *size, 3), np.uint8)
         self._sensor_depth = np.zeros((FRAMES_IN_FLIGHT, *size), np.float32) if config.depth == "sensor" else None
-        self._renderer = Renderer(scenes.build(config.scene, config.seed), self._camera, config.seed)
+        scene = scenes.build(config.scene, config.seed)
+        kept = file_of(cache_folder, config.scene, config.seed) if cache_folder else None
+        self._renderer = Renderer(scene, self._camera, config.seed, kept=kept)
         self._slot = 0
         # Compiles, or loads what an earlier process compiled, before time counts.
         self._fill(0, 0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import secrets
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -37,6 +38,19 @@ def token_for(address: str, token: str | None) -> str | None:
         raise UsageError(f"the token is shorter than {SHORTEST_TOKEN} characters", "give a longer one, or none")
     if token is None and not is_loopback(address):
         return secrets.token_urlsafe(18)
+    return token
+
+
+def token_in(path: Path) -> str:
+    """The first line of a file. Raises UsageError where it is not to be read or says nothing."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "no text in UTF-8"
+        raise UsageError(f"cannot read the token in {path}: {reason}", "name a file that holds it") from None
+    token = lines[0].strip() if lines else ""
+    if not token:
+        raise UsageError(f"{path} holds no token", f"write one of at least {SHORTEST_TOKEN} characters into it")
     return token
 
 

@@ -5,7 +5,7 @@ parts, back
 to back. The JSON says of the frame what its metadata says, and of each part where it lies and how it is
 coded:
 
-- `jpeg`: a picture.
+- `picture`: JPEG or WebP.
 - `depth`: depth in metres as 16-bit codes (kernels/codec.c), packed.
 - `beside`: depth as well; 0 where it is that of the part `depth`, else its code + 1. Most of stereo is in
 fused depth,
@@ -152,7 +152,7 @@ def _left(frame: Frame) -> Part | None:
         return None
     height, width = frame.left.shape[:2]
     _, jpeg = cv2.imencode(".jpg", frame.left, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    return Part("jpeg", width, height, jpeg.tobytes())
+    return Part("picture", width, height, jpeg.tobytes())
 
 
 def _depth_part(depth_m: np.ndarray[Any, Any]) -> Part:

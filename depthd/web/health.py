@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from depthd import config as configuration
+from depthd import control
 from depthd.errors import DepthdError
 from depthd.shm.reader import open_reader
 
@@ -24,6 +26,7 @@ _PACKAGES = (
     "aiohttp",
 )
 _THERMAL = Path("/sys/class/thermal")
+_SENSORS = Path("/sys/class/hwmon")
 _CONFIG_OPTIONS = {"-c": "config", "--config": "config", "--set": "set"}
 
 
@@ -48,10 +51,18 @@ def health_of(name: str) -> dict[str, Any]:
                 "description": _text(header["description"]),
                 "software": _text(header["software"]) if "software" in header.dtype.names else "",
             }
-            report["configuration"] = configuration_of(int(header["pid"]))
+            report["configuration"] = in_force(name) or configuration_of(int(header["pid"]))
     except DepthdError as error:
         report["error"] = str(error)
     return report
+
+
+def in_force(name: str) -> str | None:
+    """The configuration that the daemon itself says; None where it has no control socket."""
+    try:
+        return str(control.ask(control.find_socket(name), {})["configuration"])
+    except DepthdError:
+        return None
 
 
 def configuration_of(pid: int) -> str | None:
@@ -81,15 +92,20 @@ def configuration_of(pid: int) -> str | None:
 
 
 def temperatures_c() -> dict[str, float]:
-    """Degrees Celsius per thermal zone of this machine; empty where it tells none."""
-    zones = {}
+    """Degrees Celsius of this machine's thermal zones and, where it has none, of its sensors; empty where it tells
+    nothing. Jetsons and most boards have zones; a desktop's processor and AMD's GPUs are sensors.
+    """
+    zones: dict[str, float] = {}
     for zone in sorted(_THERMAL.glob("thermal_zone*")):
-        try:
-            kind = zone.joinpath("type").read_text().strip()
-            zones[kind] = int(zone.joinpath("temp").read_text()) / 1000
-        except (OSError, ValueError):
-            continue
+        _add_reading(zones, zone / "type", zone / "temp")
+    for reading in sorted(_SENSORS.glob("hwmon*/temp1_input")) if not zones else ():
+        _add_reading(zones, reading.with_name("name"), reading)
     return zones
+
+
+def _add_reading(zones: dict[str, float], name: Path, millidegrees: Path) -> None:
+    with suppress(OSError, ValueError):
+        zones[name.read_text().strip()] = int(millidegrees.read_text()) / 1000
 
 
 def _versions() -> dict[str, str]:

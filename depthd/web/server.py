@@ -1,4 +1,6 @@
-"""The server of the live page: files, WebSocket, downloads. Reads the shared memory and nothing else."""
+"""The server of the live page: files, WebSocket, downloads. Reads the shared memory; with the token, it hands changed
+knobs to the daemon's control socket.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from pathlib import Path
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from depthd.errors import DepthdError, UsageError
-from depthd.web import download, health
+from depthd.web import download, health, judge, knobs
 from depthd.web.access import Gate, is_loopback, token_for
 from depthd.web.encode import encode
 from depthd.web.hub import Hub, Viewer
@@ -75,6 +77,9 @@ class Server:
                 web.get("/", self._index),
                 web.get("/stream", self._stream),
                 web.get("/health", self._health),
+                web.get("/knobs", self._knobs),
+                web.post("/knobs", self._turn_knob),
+                web.get("/evaluate", self._evaluate),
                 web.get("/frame.{suffix}", self._frame),
                 web.get("/recording.zip", self._recording),
                 web.static("/static", STATIC),
@@ -97,12 +102,14 @@ class Server:
             await runner.cleanup()
 
     def url(self, port: int) -> str:
-        """With the token, to be opened by whoever sees this terminal."""
+        """With the token where depthd has made it, to be opened by whoever sees this terminal. One that was given is
+        known already, and must not get into the journal.
+        """
         address = self.options.address
         if address in ("0.0.0.0", "::"):
             address = socket.gethostname()
         host = f"[{address}]" if ":" in address else address
-        return f"http://{host}:{port}/" + (f"?token={self.token}" if self.token else "")
+        return f"http://{host}:{port}/" + ("" if self.options.token or not self.token else f"?token={self.token}")
 
     def _listen(self) -> socket.socket:
         address, port = self.options.address, self.options.port
@@ -112,7 +119,7 @@ class Server:
         except OSError as error:
             raise DepthdError(
                 f"cannot listen on {address}:{port}: {error.strerror or error}",
-                "choose another --port, or --bind an address of this machine",
+                "choose another --port, or as --host an address of this machine",
             ) from None
 
     async def _watching(self, _app: web.Application):  # type: ignore[no-untyped-def]
@@ -158,6 +165,35 @@ class Server:
     async def _health(self, _request: web.Request) -> web.Response:
         report = await asyncio.to_thread(health.health_of, self.options.name)
         return web.json_response({**report, "viewers": len(self.hub)})
+
+    async def _knobs(self, _request: web.Request) -> web.Response:
+        """What the daemon lets be changed; `allowed` is false where this page has no token."""
+        try:
+            answer = await asyncio.to_thread(knobs.read, self.options.name)
+        except DepthdError as error:
+            return web.json_response({"allowed": False, "knobs": [], "why": str(error)})
+        why = "" if self.token else "start depthd view with a token to change them"
+        return web.json_response({"allowed": bool(self.token), "knobs": answer, "why": why})
+
+    async def _turn_knob(self, request: web.Request) -> web.Response:
+        """The only thing that the page can change in the daemon, and only with the token."""
+        if self.token is None:
+            raise web.HTTPForbidden(text="depthd: only a page with a token may change anything\n")
+        try:
+            change = knobs.change_of(await request.text())
+            answer = await asyncio.to_thread(knobs.turn, self.options.name, change)
+        except DepthdError as error:
+            raise web.HTTPBadRequest(text=f"depthd: {error}\n") from None
+        return web.json_response({"allowed": True, "knobs": answer, "why": ""})
+
+    async def _evaluate(self, request: web.Request) -> web.Response:
+        """Judges a region or a pixel of the held frame, or of the next one."""
+        held = request.query.get("id", "")
+        frame = self.watcher.held_frame(int(held)) if self.watcher and held.isdecimal() else None
+        try:
+            return web.json_response(await asyncio.to_thread(judge.judged, self.options.name, frame, request.query))
+        except DepthdError as error:
+            raise web.HTTPBadRequest(text=f"depthd: {error}\n") from None
 
     async def _frame(self, request: web.Request) -> web.Response:
         suffix = request.match_info["suffix"]

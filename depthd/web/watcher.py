@@ -22,6 +22,8 @@ RETRY_S = 0.2
 SILENT_WAITS = 5
 KEPT_FRAMES = 8
 """Frames that pages hold, for download. 13 MB each at 1280x720."""
+SAMPLES_PERIOD_S = 0.5
+"""Plots are drawn about once a second; their samples need not come with every frame."""
 
 
 class Watcher:
@@ -35,6 +37,7 @@ class Watcher:
         self._stopping = threading.Event()
         self._held: OrderedDict[int, Frame] = OrderedDict()
         self._thread = threading.Thread(target=self._run, name="depthd-view", daemon=True)
+        self._next_samples_s = 0.0
         self.encoded = 0
 
     def start(self) -> None:
@@ -82,10 +85,19 @@ class Watcher:
             return
         if demand.hold:
             frame = self._keep(frame)
-        encoded = encode(frame, demand.parts)
+        encoded = encode(frame, self._due(demand))
         if frame.valid():
             self.encoded += 1
             self._post(encoded, demand)
+
+    def _due(self, demand: Demand) -> frozenset[str]:
+        now_s = time.monotonic()
+        if "samples" not in demand.parts:
+            return demand.parts
+        if not demand.hold and now_s < self._next_samples_s:
+            return demand.parts - {"samples"}
+        self._next_samples_s = now_s + SAMPLES_PERIOD_S
+        return demand.parts
 
     def _keep(self, frame: Frame) -> Frame:
         whole = frame.copy()

@@ -75,11 +75,18 @@ def test_a_recording_is_played_back_as_a_camera(running_daemon, depthd_command, 
     file = tmp_path / "frames.mcap"
     done = depthd_command("record", file, "--name", running_daemon, "--frames", 3)
     assert done.returncode == 0, done.stderr
-    again = ["--set", "camera.kind=recording", "--set", f"camera.path={file}", "--set", "camera.loop=false"]
-    again += ["--set", "camera.real_time=false"]
-    played = depthd_command("run", *again, "--set", f"name={running_daemon}-again")
+    options = ("--set", "camera.real_time=false", "--set", f"name={running_daemon}-again")
+    played = depthd_command("replay", file, *options)
     assert played.returncode == 0, played.stderr
     assert "ended after 3 frames" in played.stderr
+    longer = depthd_command("replay", file, "--loop", "--frames", 5, *options)
+    assert longer.returncode == 0, longer.stderr
+
+
+def test_replaying_what_is_not_there_is_one_line(depthd_command, tmp_path):
+    done = depthd_command("replay", tmp_path / "no: such, file.mcap")
+    assert done.returncode == 2, done.stderr
+    assert "no: such, file.mcap" in done.stderr.splitlines()[-1]
 
 
 def test_ctrl_c_leaves_a_whole_recording(running_daemon, tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import struct
 import subprocess
 import sys
 import threading
@@ -198,7 +197,7 @@ def test_depth_as_png_is_lossless_to_the_millimetre(publisher: Publisher, name: 
 
 def test_frames_cross_zenoh_under_the_keys_of_rmw_zenoh(publisher: Publisher, name: str, tmp_path: Path) -> None:
     zenoh = pytest.importorskip("zenoh", reason="needs zenoh (pip install depthd[bridge])")
-    from depthd.bridge.zenoh import BridgeOptions, ZenohBridge, run
+    from depthd.bridge.zenoh import BridgeOptions, ZenohBridge, publisher_id, run
     from depthd.ros.messages import IMAGE, MessageReader
 
     endpoint = f"unixsock-stream/{tmp_path}/zenoh"
@@ -244,13 +243,62 @@ def test_frames_cross_zenoh_under_the_keys_of_rmw_zenoh(publisher: Publisher, na
     data, beside = received[key]
     image = MessageReader().decode(IMAGE, data)
     assert np.array_equal(np.asarray(image.data).view(np.float32).reshape(24, 32), DEPTH, equal_nan=True)
-    sequence, source_time_ns, length = struct.unpack_from("<qqB", beside)
+    # As rmw_zenoh reads it: zenoh's own deserialiser, an array of 16 bytes last.
+    sequence, source_time_ns, gid = zenoh.ext.z_deserialize(
+        tuple[zenoh.ext.Int64, zenoh.ext.Int64, bytes], zenoh.ZBytes(beside)
+    )
     assert sequence >= 1
     assert source_time_ns == image.header.stamp.sec * 10**9 + image.header.stamp.nanosec
-    assert (length, len(beside)) == (16, 33)
+    assert len(beside) == 33
     kinds = sorted(token.split("/")[5] for token in tokens)
     assert kinds == ["MP"] * 7 + ["NN"]
-    assert any("%front%depth%image/sensor_msgs::msg::dds_::Image_" in token for token in tokens)
+    [token] = [token for token in tokens if "%front%depth%image/sensor_msgs::msg::dds_::Image_" in token]
+    assert gid == publisher_id(token)
+    assert token.endswith(
+        f"/MP/%/%/depthd_bridge/%front%depth%image/sensor_msgs::msg::dds_::Image_/{expected}/::,1:,:,:,,"
+    )
+
+
+def test_the_publishers_id_is_xxh3_of_its_token_low_half_first() -> None:
+    pytest.importorskip("xxhash", reason="needs xxhash (pip install depthd[bridge])")
+    from depthd.bridge.zenoh import publisher_id
+
+    # XXH3's specification: 128 bits of no bytes are 99aa06d3014798d8 6001c324468d497f (high, low).
+    assert publisher_id("") == bytes.fromhex("7f498d4624c30160 d8984701d306aa99")
+
+
+def test_a_node_behind_a_router_without_multicast_gets_frames_as_with_rmw_zenoh(
+    publisher: Publisher, name: str, tmp_path: Path
+) -> None:
+    zenoh = pytest.importorskip("zenoh", reason="needs zenoh (pip install depthd[bridge])")
+    from depthd.bridge.zenoh import BridgeOptions, ZenohBridge
+
+    endpoint = f"unixsock-stream/{tmp_path}/router"
+
+    def session(mode: str, side: str) -> object:
+        config = zenoh.Config()
+        config.insert_json5("mode", f'"{mode}"')
+        config.insert_json5("scouting/multicast/enabled", "false")
+        config.insert_json5(f"{side}/endpoints", f'["{endpoint}"]')
+        return zenoh.open(config)
+
+    options = BridgeOptions(streams=("depth",), connect=(endpoint,), multicast=False)
+    with session("router", "listen"), session("peer", "connect") as node:
+        samples = node.declare_subscriber("0/front/depth/image/**", zenoh.handlers.FifoChannel(100))
+        tokens = node.liveliness().declare_subscriber("@ros2_lv/0/**", zenoh.handlers.FifoChannel(100), history=True)
+        graph: set[str] = set()
+        with depthd.open(name) as reader, ZenohBridge("front", options) as bridge:
+            received = None
+            end = time.monotonic() + 20
+            while received is None and time.monotonic() < end:
+                publish(publisher, 0)
+                bridge.send(reader.wait(timeout=1.0))
+                time.sleep(0.05)
+                received = samples.try_recv()
+            assert received is not None
+            while len(graph) < 2 and time.monotonic() < end:
+                graph.add(str(tokens.recv().key_expr))
+    assert {token.split("/")[5] for token in graph} == {"NN", "MP"}
 
 
 def test_the_bridge_keeps_its_rate_and_an_unknown_stream_is_named(publisher: Publisher, name: str) -> None:

@@ -52,7 +52,7 @@ class Nobody:
 
 
 def frame(number: int) -> EncodedFrame:
-    return EncodedFrame({"id": number}, {"depth": Part("depth", 1, 1, b"abc"), "left": Part("jpeg", 1, 1, b"xy")})
+    return EncodedFrame({"id": number}, {"depth": Part("depth", 1, 1, b"abc"), "left": Part("picture", 1, 1, b"xy")})
 
 
 def test_a_message_can_be_taken_apart_as_the_page_does():
@@ -148,3 +148,13 @@ def test_any_other_address_gets_a_token_of_its_own():
     assert first != second
     with pytest.raises(UsageError):
         access.token_for("127.0.0.1", "short")
+
+
+def test_a_token_is_the_first_line_of_its_file(tmp_path: Path):
+    file = tmp_path / "token"
+    file.write_text("correct-horse-battery\n")
+    assert access.token_in(file) == "correct-horse-battery"
+    file.write_text("\n")
+    for wrong in (file, tmp_path / "absent", tmp_path):
+        with pytest.raises(UsageError):
+            access.token_in(wrong)

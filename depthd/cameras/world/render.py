@@ -9,12 +9,14 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from depthd.cameras.world import raycast
 from depthd.cameras.world.bake import bake
+from depthd.cameras.world.kept import kept_or_made
 from depthd.cameras.world.solids import (
     Matrix,
     Pose,
@@ -48,7 +50,10 @@ class Renderer:
     forks).
     """
 
-    def __init__(self, scene: Scene, camera: Camera, seed: int, threads: int | None = None) -> None:
+    def __init__(
+        self, scene: Scene, camera: Camera, seed: int, threads: int | None = None, kept: Path | None = None
+    ) -> None:
+        """kept: a file of `kept.file_of` for this scene and seed, or None: bake it anew."""
         if len(scene.solids) > 2**15 - 1:
             raise ValueError("a scene has at most 32767 solids")
         self.scene = scene
@@ -59,7 +64,6 @@ class Renderer:
         self._rest_inverse = np.linalg.inv(self._rest_frames)
         self._moving = [index for index, solid in enumerate(scene.solids) if solid.motion is not None]
         self._corners = np.array([local_corners(solid) for solid in scene.solids])
-        spheres = np.array([ball(frame, box) for frame, box in zip(self._rest_frames, self._corners, strict=True)])
         self._shading = [
             index
             for index in self._moving
@@ -73,9 +77,7 @@ class Renderer:
         self._counts = np.empty((2, count), np.int32)
         self._threads = threads or min(os.cpu_count() or 1, 8)
         self._pool = ThreadPoolExecutor(self._threads, "virtual-camera")
-        world_to_local = np.ascontiguousarray(self._rest_inverse[:, :3])
-        layout, light_map = bake(scene, world_to_local, spheres, seed, self._run)
-        self._surfaces = pack_surfaces(scene, self.names, seed, layout, light_map, self._pool)
+        self._surfaces = kept_or_made(kept, self._make_surfaces) if kept else self._make_surfaces()
 
     def close(self) -> None:
         self._pool.shutdown()
@@ -112,6 +114,12 @@ class Renderer:
             for side, (images, picture) in enumerate(((self.left, left_bgr), (self.right, right_bgr)))
             for start, end in self._bands(self.camera.height)
         )
+
+    def _make_surfaces(self) -> raycast.Surfaces:
+        spheres = np.array([ball(frame, box) for frame, box in zip(self._rest_frames, self._corners, strict=True)])
+        world_to_local = np.ascontiguousarray(self._rest_inverse[:, :3])
+        layout, light_map = bake(self.scene, world_to_local, spheres, self.seed, self._run)
+        return pack_surfaces(self.scene, self.names, self.seed, layout, light_map, self._pool)
 
     def _run(self, jobs: Iterable[Callable[[], None]]) -> None:
         for future in [self._pool.submit(job) for job in jobs]:

@@ -41,29 +41,45 @@ export function unpack(bytes, count) {
   let nibble = 0;
   let before = 0;
   let at = 0;
-  function take() {
+  function takeCount() {
     let value = 0;
     for (let shift = 0; shift < 32; shift += 3) {
       if (nibble >= end) throw new Error("packed plane ends early");
-      const bits = nibble & 1 ? bytes[nibble >> 1] & 15 : bytes[nibble >> 1] >> 4;
+      const bits = (bytes[nibble >> 1] >> ((~nibble & 1) << 2)) & 15;
       nibble++;
       value |= (bits & 7) << shift;
-      if (bits < 8) return value;
+      if (bits < 8) {
+        if (value < 0 || value > count - at) break;
+        return value;
+      }
     }
     throw new Error("packed plane is damaged");
   }
   while (at < count) {
-    const zeros = take();
-    if (zeros < 0 || zeros > count - at) throw new Error("packed plane is damaged");
-    codes.fill(before, at, at + zeros);
-    at += zeros;
-    const others = take();
-    if (others < 0 || others > count - at || (zeros | others) === 0) throw new Error("packed plane is damaged");
+    const zeros = takeCount();
+    if (zeros) {
+      if (before) codes.fill(before, at, at + zeros);
+      at += zeros;
+    }
+    const others = takeCount();
+    if ((zeros | others) === 0) throw new Error("packed plane is damaged");
+    // Written out, not through a function: this runs a million times for each plane.
     for (const stop = at + others; at < stop; at++) {
-      const value = take();
+      let value = 0;
+      let shift = 0;
+      let bits;
+      do {
+        bits = (bytes[nibble >> 1] >> ((~nibble & 1) << 2)) & 15;
+        nibble++;
+        value |= (bits & 7) << shift;
+        shift += 3;
+      } while (bits & 8 && shift < 18);
+      // Past the end, bytes read as 0; six nibbles hold every difference.
+      if (bits & 8) throw new Error("packed plane is damaged");
       before = (before + ((value >>> 1) ^ -(value & 1))) & 65535;
       codes[at] = before;
     }
+    if (nibble > end) throw new Error("packed plane ends early");
   }
   return codes;
 }

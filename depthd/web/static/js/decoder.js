@@ -2,11 +2,11 @@
 
 import { unpack } from "./codec.js";
 
-async function decodePart(part, bytes) {
+/** Pictures are decoded by the browser on threads of its own, while this one unpacks the planes. */
+function decodePart(part, bytes) {
   const size = { width: part.width, height: part.height };
-  if (part.kind === "jpeg") {
-    const bitmap = await createImageBitmap(new Blob([bytes], { type: "image/jpeg" }));
-    return { ...size, bitmap };
+  if (part.kind === "picture") {
+    return createImageBitmap(new Blob([bytes])).then((bitmap) => ({ ...size, bitmap }));
   }
   if (part.kind === "float32") return { ...size, numbers: new Float32Array(bytes.slice().buffer) };
   return { ...size, codes: unpack(bytes, part.width * part.height) };
@@ -15,10 +15,11 @@ async function decodePart(part, bytes) {
 export async function decode(buffer) {
   const length = new DataView(buffer).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
-  const planes = {};
-  for (const part of header.parts) {
-    planes[part.name] = await decodePart(part, new Uint8Array(buffer, 4 + length + part.offset, part.length));
-  }
+  const pictureFirst = [...header.parts].sort((a, b) => (b.kind === "picture") - (a.kind === "picture"));
+  const decoded = await Promise.all(
+    pictureFirst.map(async (part) => [part.name, await decodePart(part, new Uint8Array(buffer, 4 + length + part.offset, part.length))]),
+  );
+  const planes = Object.fromEntries(decoded);
   if (planes.stereo) takeFromBeside(planes.stereo.codes, planes.depth.codes);
   return { header, planes };
 }

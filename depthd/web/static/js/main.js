@@ -10,8 +10,8 @@ import { short, showScales, swatch } from "./scales.js";
 
 const HEALTH_MS = 3000;
 const CLOUD_MS = 100;
-const NEAR_MS = 300;
-const POINTER_PARTS = ["depth", "source", "sigma", "stereo", "left"];
+const NUMBERS_MS = 250;
+const POINTER_PARTS = ["sigma", "stereo"];
 const element = (id) => document.getElementById(id);
 const stored = (key, otherwise) => localStorage.getItem(`depthd.${key}`) ?? otherwise;
 const store = (key, value) => localStorage.setItem(`depthd.${key}`, value);
@@ -30,7 +30,7 @@ let frozen = false;
 let frame = null;
 let cloud = null;
 let cloudAt = 0;
-let nearAt = 0;
+let numbersAt = 0;
 let health = null;
 let arrivals = [];
 const counters = { frames: 0, decodeMs: 0 };
@@ -45,7 +45,10 @@ function showFrame(next) {
   counters.frames++;
   counters.decodeMs = 0.9 * counters.decodeMs + 0.1 * next.decodeMs;
   count(next.header);
-  if (view.automatic && next.planes.depth) followRange(next.planes.depth.codes);
+  // What people read changes a few times a second; laying the page out anew for every frame is dear.
+  const tellNumbers = frozen || performance.now() - numbersAt > NUMBERS_MS;
+  if (tellNumbers) numbersAt = performance.now();
+  if (tellNumbers && view.automatic && next.planes.depth) followRange(next.planes.depth.codes);
   stage.show(next);
   showScales(element("scales"), view.mode === "cloud" ? [] : stage.visible, view, Boolean(next.planes.mono));
   if (view.mode === "cloud" && cloud && performance.now() - cloudAt > CLOUD_MS) {
@@ -53,7 +56,7 @@ function showFrame(next) {
     cloud.show(next, view.cloudColour);
   }
   plots.show(next, framesPerSecond());
-  showNumbers(next.header);
+  if (tellNumbers) showNumbers(next.header);
   if (frozen) linkDownloads();
 }
 
@@ -93,10 +96,7 @@ function showNumbers(header) {
   const fit = element("fit");
   fit.textContent = `${t(`fit_${header.fit.status}`)}${header.fit.residual === null ? "" : ` · ${(100 * header.fit.residual).toFixed(1)} %`}`;
   fit.className = `pill ${{ fitted: "good", held: "warn", unfit: "bad" }[header.fit.status]}`;
-  if (frozen || performance.now() - nearAt > NEAR_MS) {
-    nearAt = performance.now();
-    showNear();
-  }
+  showNear();
   showShares(header);
   showState();
   element("samples-hint").hidden = header.planes.includes("mono");
@@ -137,6 +137,7 @@ function showShares(header) {
 }
 
 function showPointer(value) {
+  askForParts();
   const put = (id, text) => (element(`value-${id}`).textContent = text);
   if (!value) {
     for (const id of ["pixel", "depth", "stereo", "source", "sigma", "position"]) put(id, "–");
@@ -170,10 +171,12 @@ function showState() {
   element("waiting").textContent = frame || state === "running" ? "" : `${t(`state_${state}`)}\n${status.detail}`;
 }
 
+/** Only what is to be seen now is encoded, sent and decoded; a frozen page takes everything. */
 function askForParts() {
-  const near = ["depth", "source"];
-  const pointer = view.mode === "cloud" ? ["left"] : POINTER_PARTS;
-  stream.want([...stage.parts, ...near, ...pointer, "samples"]);
+  const parts = [...stage.parts, "depth", "source", "samples"];
+  if (view.mode === "cloud") parts.push("left");
+  if (frozen || stage.looking) parts.push("left", ...POINTER_PARTS);
+  stream.want(parts);
 }
 
 function setMode(mode) {
@@ -214,6 +217,7 @@ function refresh() {
 
 function setFrozen(value) {
   frozen = value;
+  askForParts();
   element("freeze").setAttribute("aria-pressed", frozen);
   if (frozen) stream.hold();
   else stream.go();
@@ -382,4 +386,4 @@ setInterval(askHealth, HEALTH_MS);
 askHealth();
 
 // For the console and the browser tests: what the page holds, to look at.
-window.depthd = { view, stage, plots, stream, counters, status, frame: () => frame, cloud: () => cloud, frozen: () => frozen, setScale, refresh };
+window.depthd = { view, stage, plots, stream, counters, status, frame: () => frame, cloud: () => cloud, frozen: () => frozen, setScale, setMode, refresh };

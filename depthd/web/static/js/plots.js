@@ -4,7 +4,7 @@ import { onLanguage, t } from "./i18n.js";
 import { SOURCES, SOURCE_COLOURS } from "./colours.js";
 
 const HISTORY_S = 120;
-const REDRAW_MS = 500;
+const REDRAW_MS = 1000;
 const HEIGHT = 150;
 const INLIER_SIGMAS = 3;
 const LINES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
@@ -34,11 +34,22 @@ export class Plots {
     this.samples = null;
     this.temperature = null;
     this.drawnAt = 0;
+    this.seen = new Set();
+    this.watching = new IntersectionObserver((changes) => this.scrolled(changes));
     onLanguage(() => this.rebuild());
     new ResizeObserver(() => this.resize()).observe(holder);
   }
 
-  /** Remembers the frame; draws about twice a second. fps: of the writer, by its own clock. */
+  /** Plots out of sight are not drawn; those that come into sight are, at once. */
+  scrolled(changes) {
+    for (const { target, isIntersecting } of changes) {
+      if (isIntersecting) this.seen.add(target.id);
+      else this.seen.delete(target.id);
+    }
+    this.drawnAt = 0;
+  }
+
+  /** Remembers the frame; draws about once a second. fps: of the writer, by its own clock. */
   show(frame, fps) {
     const { header, planes } = frame;
     const time = header.captured_ns / 1e9;
@@ -54,6 +65,8 @@ export class Plots {
   rebuild() {
     for (const { plot } of Object.values(this.plots)) plot.destroy();
     this.plots = {};
+    this.watching.disconnect();
+    this.seen.clear();
     this.holder.replaceChildren();
     if (this.history.length) this.draw();
   }
@@ -126,6 +139,7 @@ export class Plots {
     const shape = labels.join();
     const old = this.plots[key];
     if (old && old.shape === shape) {
+      if (!this.seen.has(old.figure.id)) return;
       old.range = options.yRange;
       old.plot.setData(data);
       return;
@@ -135,6 +149,7 @@ export class Plots {
     if (!old) {
       figure.id = `plot-${key}`;
       this.holder.append(figure);
+      this.watching.observe(figure);
     }
     const caption = document.createElement("figcaption");
     caption.textContent = t(title);

@@ -1,6 +1,6 @@
 // The pictures: two under a divider, or all; the pointer, the outline of what is too near, the measured distance.
 
-import { DEPTHS, PANELS, PANEL_NAMES, paint, valueAt } from "./panels.js";
+import { DEPTHS, PANELS, PANEL_NAMES, fit, paint, valueAt } from "./panels.js";
 import { t } from "./i18n.js";
 
 const MONO_NEAR = 2;
@@ -16,10 +16,11 @@ export class Stage {
     this.divider = 0.5;
     this.pointer = null;
     this.points = [];
+    this.region = null;
     this.measuring = false;
     this.wipe = element("wipe");
     this.overlay = element("overlay");
-    this.canvases = { a: element("canvas-a"), b: element("canvas-b") };
+    this.canvas = element("canvas");
     this.gridCanvases = this.makeGrid();
     this.listen();
     this.moveDivider(0.5);
@@ -57,10 +58,8 @@ export class Stage {
     this.wipe.style.aspectRatio = `${width} / ${height}`;
     // As large as fits above the readout.
     this.wipe.style.maxWidth = `calc((100vh - 17rem) * ${width / height})`;
-    if (this.view.mode === "wipe") {
-      paint(this.view.a, this.frame, this.canvases.a, this.view);
-      paint(this.view.b, this.frame, this.canvases.b, this.view);
-    } else if (this.view.mode === "grid") {
+    if (this.view.mode === "wipe") this.drawWipe();
+    else if (this.view.mode === "grid") {
       for (const name of PANEL_NAMES) paint(name, this.frame, this.gridCanvases[name], this.view);
     }
     element("name-a").textContent = t(`panel_${this.view.a}`);
@@ -69,36 +68,37 @@ export class Stage {
     this.tell();
   }
 
+  /** One canvas for both pictures: each column is coloured once, by the panel that is to be seen there. */
+  drawWipe() {
+    const middle = Math.round(this.divider * this.frame.header.width);
+    paint(this.view.a, this.frame, this.canvas, this.view, 0, middle);
+    paint(this.view.b, this.frame, this.canvas, this.view, middle);
+    if (this.view.outline && this.frame.header.pixels.mono_near > 0 && this.frame.planes.source) this.drawOutline();
+  }
+
+  /** What belongs to the pointer; hidden while empty, since a browser pays for every layer of a page. */
   drawOverlay() {
     const { width, height } = this.frame.header;
-    if (this.overlay.width !== width || this.overlay.height !== height) {
-      this.overlay.width = width;
-      this.overlay.height = height;
-    }
+    this.overlay.hidden = this.view.mode !== "wipe" || !(this.pointer || this.points.length || this.region);
+    if (this.overlay.hidden) return;
     const context = this.overlay.getContext("2d");
-    context.clearRect(0, 0, width, height);
-    if (this.view.mode !== "wipe") return;
-    const near = this.frame.header.pixels.mono_near > 0;
-    if (this.view.outline && near && this.frame.planes.source) this.drawOutline(context, this.frame.planes.source.codes, width, height);
+    if (!fit(this.overlay, this.frame.header)) context.clearRect(0, 0, width, height);
     this.drawPoints(context, width);
+    if (this.region) frameRegion(context, this.region, width);
     if (this.pointer) cross(context, this.pointer.x + 0.5, this.pointer.y + 0.5, width / 90, width);
   }
 
-  drawOutline(context, source, width, height) {
-    const image = context.createImageData(width, height);
-    const pixels = new Uint32Array(image.data.buffer);
-    for (let y = 1; y < height - 1; y++) {
-      for (let x = 1, i = y * width + 1; x < width - 1; x++, i++) {
-        if (source[i] !== MONO_NEAR) continue;
-        const rim =
-          source[i - 1] !== MONO_NEAR || source[i + 1] !== MONO_NEAR || source[i - width] !== MONO_NEAR || source[i + width] !== MONO_NEAR;
-        if (!rim) continue;
-        // White inside, black around it: to be seen on every colour.
-        pixels[i] = 0xffffffff;
-        for (const j of [i - 1, i + 1, i - width, i + width]) if (source[j] !== MONO_NEAR) pixels[j] = 0xff000000;
+  /** White on the rim, black around it: to be seen on every colour. */
+  drawOutline() {
+    const { width, height } = this.frame.header;
+    const context = this.canvas.getContext("2d", { alpha: false });
+    const runs = rimRuns(this.frame.planes.source.codes, width, height);
+    for (const [colour, around] of [["#000", 1], ["#fff", 0]]) {
+      context.fillStyle = colour;
+      for (let i = 0; i < runs.length; i += 3) {
+        context.fillRect(runs[i] - around, runs[i + 1] - around, runs[i + 2] + 2 * around, 1 + 2 * around);
       }
     }
-    context.putImageData(image, 0, 0);
   }
 
   drawPoints(context, width) {
@@ -145,7 +145,7 @@ export class Stage {
     const percent = 100 * this.divider;
     element("divider").style.left = `${percent}%`;
     element("divider").setAttribute("aria-valuenow", percent.toFixed(0));
-    this.canvases.b.style.clipPath = `inset(0 0 0 ${percent}%)`;
+    if (this.frame && this.view.mode === "wipe") this.drawWipe();
   }
 
   /** Takes the pointer over a picture, and clicks for measuring. */
@@ -229,6 +229,11 @@ export class Stage {
     return { pixels, share: pixels / (this.frame.header.width * this.frame.header.height), nearest };
   }
 
+  /** Whether somebody reads values off the picture. */
+  get looking() {
+    return Boolean(this.pointer || this.points.length);
+  }
+
   get parts() {
     return this.visible.flatMap((name) => PANELS[name].parts);
   }
@@ -244,5 +249,32 @@ function cross(context, x, y, size, width) {
     context.moveTo(x, y - size);
     context.lineTo(x, y + size);
     context.stroke();
+  }
+}
+
+/** Rows of x, y and length: where what is too near borders on something else. */
+function rimRuns(source, width, height) {
+  const runs = [];
+  for (let y = 1; y < height - 1; y++) {
+    let begin = -1;
+    for (let x = 1, i = y * width + 1; x < width; x++, i++) {
+      const rim =
+        x < width - 1 && source[i] === MONO_NEAR &&
+        (source[i - 1] !== MONO_NEAR || source[i + 1] !== MONO_NEAR || source[i - width] !== MONO_NEAR || source[i + width] !== MONO_NEAR);
+      if (rim && begin < 0) begin = x;
+      else if (!rim && begin >= 0) {
+        runs.push(begin, y, x - begin);
+        begin = -1;
+      }
+    }
+  }
+  return runs;
+}
+
+function frameRegion(context, { x, y, width, height }, pictureWidth) {
+  for (const [colour, line] of [["#000", pictureWidth / 220], ["#fff", pictureWidth / 440]]) {
+    context.strokeStyle = colour;
+    context.lineWidth = line;
+    context.strokeRect(x + 0.5, y + 0.5, width - 1, height - 1);
   }
 }

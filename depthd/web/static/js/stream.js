@@ -15,6 +15,7 @@ export class Stream {
     this.clockOffsetNs = null;
     this.bestRoundTripMs = Infinity;
     this.connections = 0;
+    this.next = null;
     this.worker = new Worker(new URL("./decoder.js", import.meta.url), { type: "module" });
     this.worker.onmessage = ({ data }) => this.decoded(data);
     setInterval(() => this.ping(), PING_MS);
@@ -63,14 +64,24 @@ export class Stream {
       this.send({ type: "ack" });
       return;
     }
-    // Hidden pages get no animation frames; they must not hold the stream up.
-    const draw = () => {
-      this.heldId = frame.header.held ? frame.header.id : null;
-      this.onFrame(frame);
-      this.send({ type: "ack", id: frame.header.id });
-    };
+    // Of frames that come between two of the screen's, only the last is drawn.
+    if (this.next) this.send({ type: "ack", id: this.next.header.id });
+    else this.whenToDraw(() => this.draw());
+    this.next = frame;
+  }
+
+  /** Hidden pages get no animation frames; they must not hold the stream up. */
+  whenToDraw(draw) {
     if (document.hidden) setTimeout(draw, 500);
     else requestAnimationFrame(draw);
+  }
+
+  draw() {
+    const frame = this.next;
+    this.next = null;
+    this.heldId = frame.header.held ? frame.header.id : null;
+    this.send({ type: "ack", id: frame.header.id });
+    this.onFrame(frame);
   }
 
   want(parts) {
