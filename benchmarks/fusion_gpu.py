@@ -10,12 +10,14 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import array_fusion
 import numpy as np
 from fakes.frames import parameters_for, random_frame
 
@@ -43,13 +45,14 @@ def main() -> None:
     for width, height in SIZES:
         for what, times_us, moved in measure(cupy, width, height, options.frames):
             lines.append(row(f"{width}x{height}", what, times_us, moved, bandwidth))
+            print(lines[-1], flush=True)
     text = "\n".join(lines)
     print(text)
     if options.output:
         options.output.write_text(text + "\n")
 
 
-def measure(cupy: Any, width: int, height: int, frames: int) -> list[tuple[str, Array, int]]:
+def measure(cupy: Any, width: int, height: int, frames: int) -> Iterator[tuple[str, Array, int]]:
     """What was timed, each frame's time in µs, and the bytes that it has to move."""
     p = parameters_for(width, height)
     fusion = CudaFusion(p)
@@ -73,16 +76,44 @@ def measure(cupy: Any, width: int, height: int, frames: int) -> list[tuple[str, 
         ("merge", fusion.launch_merge, stereo_bytes + mono_bytes + fit_bytes + written),
         ("all three", fusion.launch_kernels, 2 * (stereo_bytes + mono_bytes) + 2 * fit_bytes + cell_bytes + written),
     ]  # fmt: skip
-    rows = []
     for what, launch, moved in work:
         graphs = [
             _captured(fusion.stream, launch, stereo, mono, out)
             for (stereo, mono), out in zip(device, planes, strict=True)
         ]
-        rows.append((what, _event_times(cupy, fusion.stream, graphs, frames), moved))
-    rows.append(("page-locked host to page-locked host, wall clock", _host_times(cupy, p, host, frames // 10), 0))
-    rows.append(("the C extension, wall clock", _cpu_times(p, host, 30), 0))
-    return rows
+        yield what, _event_times(cupy, fusion.stream, graphs, frames), moved
+    yield "page-locked host to page-locked host, wall clock", _host_times(cupy, p, host, frames // 10), 0
+    yield "the C extension, wall clock", _cpu_times(p, host, 30), 0
+    yield from _array_times(cupy, p, device, planes, 30)
+
+
+def _array_times(
+    cupy: Any, p: Any, device: list[Any], planes: list[Any], frames: int
+) -> Iterator[tuple[str, Array, int]]:
+    """The same maths without kernels of its own, on the device, by wall clock; what is not there is left out."""
+    try:
+        fusion = array_fusion.cupy_fusion(cupy, p)
+        sets = [(*inputs, out) for inputs, out in zip(device, planes, strict=True)]
+        yield "the specification on CuPy arrays, wall clock", _wall_times(fusion, sets, frames), 0
+    except Exception as error:  # a yardstick that does not fit this CuPy is told, and the rest goes on
+        print(f"the specification does not run on CuPy: {type(error).__name__}: {error}", file=sys.stderr)
+    try:
+        import torch
+    except ImportError:
+        return
+    core = array_fusion.TorchCore(torch, p)
+    tensors = [tuple(torch.from_dlpack(array) for array in inputs) for inputs in device]
+    for compiled in (False, True):
+        fuse = torch.compile(core.fuse, mode="max-autotune-no-cudagraphs") if compiled else core.fuse
+        times = []
+        for i in range(frames * 10 + 20):
+            torch.cuda.synchronize()
+            begin_ns = time.perf_counter_ns()
+            fuse(*tensors[i % len(tensors)])
+            torch.cuda.synchronize()
+            times.append((time.perf_counter_ns() - begin_ns) * 1e-3)
+        what = "torch.compile" if compiled else "PyTorch"
+        yield f"{what}: only cells, eight fit steps and merge, wall clock", np.array(times[20:]), 0
 
 
 def _captured(stream: Any, launch: Any, stereo: Array, mono: Array, out: FusedPlanes) -> Any:

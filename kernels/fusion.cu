@@ -63,3 +63,4 @@ typedef int int32_t;
 #include "cuda/align.cuh"
 #include "cuda/solve.cuh"
 #include "cuda/merge.cuh"
+#include "cuda/points.cuh"

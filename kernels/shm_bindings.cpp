@@ -55,7 +55,7 @@ nb::dict layout() {
     auto add = [&all](const char *name, size_t size, nb::list fields) {
         all[name] = nb::make_tuple(size, fields);
     };
-    nb::list camera, plane, header, times, fit, pose, meta;
+    nb::list camera, plane, header, times, fit, pose, device_copy, meta;
     auto append = [](nb::list &list, auto... fields) { (list.append(fields), ...); };
     append(camera, FIELD(depthd_camera, width), FIELD(depthd_camera, height), FIELD(depthd_camera, fx),
            FIELD(depthd_camera, fy), FIELD(depthd_camera, cx), FIELD(depthd_camera, cy),
@@ -81,16 +81,21 @@ nb::dict layout() {
            FIELD(depthd_fit, inlier_share), FIELD(depthd_fit, pearson_r), FIELD(depthd_fit, sample_count),
            FIELD(depthd_fit, age_frames), FIELD(depthd_fit, status));
     append(pose, FIELD(depthd_pose, position_m), FIELD(depthd_pose, orientation_xyzw), FIELD(depthd_pose, valid));
+    append(device_copy, FIELD(depthd_device_copy, kind), FIELD(depthd_device_copy, planes),
+           FIELD(depthd_device_copy, offset), FIELD(depthd_device_copy, bytes), FIELD(depthd_device_copy, uuid),
+           FIELD(depthd_device_copy, memory), FIELD(depthd_device_copy, event));
     append(meta, FIELD(depthd_slot_meta, sequence), FIELD(depthd_slot_meta, id), FIELD(depthd_slot_meta, writer_id),
            FIELD(depthd_slot_meta, camera_index), FIELD(depthd_slot_meta, camera_state),
            FIELD(depthd_slot_meta, flags), FIELD(depthd_slot_meta, dropped), FIELD(depthd_slot_meta, picture_clock_ns),
            FIELD(depthd_slot_meta, times), FIELD(depthd_slot_meta, camera), FIELD(depthd_slot_meta, fit),
-           FIELD(depthd_slot_meta, pixels_per_source), FIELD(depthd_slot_meta, pose));
+           FIELD(depthd_slot_meta, pixels_per_source), FIELD(depthd_slot_meta, pose),
+           FIELD(depthd_slot_meta, device_copy));
     add("camera", sizeof(depthd_camera), camera);
     add("plane", sizeof(depthd_plane_entry), plane);
     add("times", sizeof(depthd_times), times);
     add("fit", sizeof(depthd_fit), fit);
     add("pose", sizeof(depthd_pose), pose);
+    add("device_copy", sizeof(depthd_device_copy), device_copy);
     add("header", sizeof(depthd_header), header);
     add("slot_meta", sizeof(depthd_slot_meta), meta);
     return all;
@@ -106,6 +111,7 @@ nb::dict constants() {
     CONSTANT(U8), CONSTANT(U16), CONSTANT(I32), CONSTANT(F16), CONSTANT(F32), CONSTANT(F64);
     CONSTANT(SOURCE_INVALID), CONSTANT(SOURCE_STEREO), CONSTANT(SOURCE_MONO_NEAR), CONSTANT(SOURCE_MONO_HOLE),
         CONSTANT(SOURCE_MONO_OVERRULED), CONSTANT(SOURCE_BLEND);
+    CONSTANT(DEVICE_NONE), CONSTANT(DEVICE_CUDA);
     CONSTANT(FIT_UNFIT), CONSTANT(FIT_FITTED), CONSTANT(FIT_HELD);
     CONSTANT(CAMERA_OPENING), CONSTANT(CAMERA_RUNNING), CONSTANT(CAMERA_LOST), CONSTANT(CAMERA_STOPPED);
     CONSTANT(OK), CONSTANT(NOT_RUNNING), CONSTANT(PERMISSION_DENIED), CONSTANT(NOT_DEPTHD), CONSTANT(WRONG_VERSION),

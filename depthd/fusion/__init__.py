@@ -20,7 +20,7 @@ def create(config: FusionConfig, camera: Camera, output_kind: str, device: Devic
     backend `auto` is the GPU's or the C one, as `device` says. Raises DepthdError where the GPU is demanded and cannot
     be used; with device `auto` the C fusion takes over, now or when the GPU fails later.
     """
-    parameters = make_parameters(config, camera, MonoKind.from_card(output_kind))
+    parameters = parameters_of(config, camera, output_kind)
     if config.backend == "reference":
         from depthd.fusion.reference import ReferenceFusion
 
@@ -28,6 +28,11 @@ def create(config: FusionConfig, camera: Camera, output_kind: str, device: Devic
     if config.backend == "cpu" or choose_device(device) == "cpu":
         return _on_cpu(parameters, config.threads)
     return _on_gpu(parameters, config.threads, may_fall_back=device == "auto")
+
+
+def parameters_of(config: FusionConfig, camera: Camera, output_kind: str) -> Parameters:
+    """The numbers that a fusion of frames of this camera and of this kind of network works with."""
+    return make_parameters(config, camera, MonoKind.from_card(output_kind))
 
 
 def _on_cpu(parameters: Parameters, threads: int) -> Fusion:

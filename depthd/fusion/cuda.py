@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from depthd.errors import DepthdError
-from depthd.frame import Array, Fit, FitStatus, FusedPlanes, FusionResult
+from depthd.frame import Array, Camera, Fit, FitStatus, FusedPlanes, FusionResult
 from depthd.fusion import cuda_program as program
 from depthd.fusion.parameters import Parameters, check_planes
 
@@ -28,15 +28,16 @@ _PAGEABLE = 0  # cudaMemoryTypeUnregistered
 class CudaFusion:
     """See depthd.fusion.base.Fusion. Takes NumPy arrays, CuPy arrays, or some of each.
 
-    All work is done on `stream`. Nothing is allocated once each combination of buffers has been seen. Raises
-    DepthdError where the program cannot be compiled or the GPU fails; `reset` after that makes no promise.
+    All work is done on `stream`, a CuPy stream, of its own where none is given. Nothing is allocated once each
+    combination of buffers has been seen. Raises DepthdError where the program cannot be compiled or the GPU fails;
+    `reset` after that makes no promise.
     """
 
-    def __init__(self, parameters: Parameters) -> None:
+    def __init__(self, parameters: Parameters, stream: Any = None) -> None:
         self._cupy = import_cupy()
         self._runtime = self._cupy.cuda.runtime
-        with _gpu_errors(self._cupy):
-            self.stream = self._cupy.cuda.Stream(non_blocking=True)
+        with gpu_errors(self._cupy):
+            self.stream = stream or self._cupy.cuda.Stream(non_blocking=True)
             self._kernels = _load(self._cupy, parameters)
             self._buffers = _Buffers(self._cupy, parameters, self._kernels.sizes)
         self._mono_tables: dict[tuple[int, ...], tuple[Array, Array]] = {}
@@ -59,14 +60,14 @@ class CudaFusion:
         self.stream.synchronize()
 
     def reset(self) -> None:
-        with _gpu_errors(self._cupy):
+        with gpu_errors(self._cupy):
             for buffer in (self._buffers.state, self._buffers.evidence):
                 self._runtime.memsetAsync(buffer.data.ptr, 0, buffer.nbytes, self.stream.ptr)
             self.stream.synchronize()
 
     def fuse(self, stereo_depth_m: Array, mono: Array, out: FusedPlanes) -> FusionResult:
         check_planes(stereo_depth_m, mono, out, self.parameters)
-        with _gpu_errors(self._cupy):
+        with gpu_errors(self._cupy):
             self.enqueue(stereo_depth_m, mono, out)
             return self.result()
 
@@ -125,6 +126,26 @@ class CudaFusion:
         planes = (out.depth_m, out.source, out.sigma, self._buffers.result)
         k.merge((k.merge_blocks,), (program.MERGE_THREADS,), (*self._picture(stereo_depth_m, mono), *planes))
 
+    def launch_points(self, depth_m: Array, xyz: Array, camera: Camera) -> None:
+        """float32 (height, width) -> (height, width, 3), metres, on the device; bit for bit as in kernels/shm.c."""
+        k = self._kernels
+        numbers = (
+            np.float32(1.0 / camera.fx),
+            np.float32(1.0 / camera.fy),
+            np.float32(camera.cx),
+            np.float32(camera.cy),
+        )
+        blocks = -(-depth_m.size // program.POINT_THREADS)
+        k.points((blocks,), (program.POINT_THREADS,), (depth_m, xyz, *numbers))
+
+    def launch_result(self) -> None:
+        """Copies what `result` reads to the host; after the kernels."""
+        self._copy_out(self._buffers.result_on_host, self._buffers.result)
+
+    def prepare(self, mono_size: tuple[int, ...]) -> None:
+        """Makes what maps of this size need, which must not happen while a graph is captured."""
+        self._tables_for(mono_size)
+
     def _picture(self, stereo_depth_m: Array, mono: Array) -> tuple[Any, ...]:
         b = self._buffers
         height, width = np.int32(mono.shape[0]), np.int32(mono.shape[1])
@@ -155,7 +176,7 @@ class CudaFusion:
             self.launch_kernels(stereo, network, planes)
             for name, plane in named.items():
                 self._copy_out(plane, staged[name])
-            self._copy_out(self._buffers.result_on_host, self._buffers.result)
+            self.launch_result()
 
         def directly() -> None:
             with self.stream:
@@ -235,6 +256,7 @@ class _Kernels:
         self.cluster = cluster
         self.cells = module.get_function("fusion_cells")
         self.merge = module.get_function("fusion_merge")
+        self.points = module.get_function("fusion_points")
         self.solve = together.get_function("fusion_solve")
         self.cell_blocks, self.merge_blocks = program.cell_grid(p), program.merge_grid(p)
         sizes = cupy.zeros(8, np.int32)
@@ -314,7 +336,7 @@ def import_cupy() -> Any:
 
 
 @contextmanager
-def _gpu_errors(cupy: Any) -> Iterator[None]:
+def gpu_errors(cupy: Any) -> Iterator[None]:
     """What a GPU can do wrong, as one line."""
     try:
         yield

@@ -15,7 +15,7 @@ from depthd.paths import KERNELS_DIR
 BLOCKS = 16
 """Of the fit; what one cluster can hold at most."""
 THREADS = 512
-MERGE_THREADS = CELL_THREADS = 256
+MERGE_THREADS = CELL_THREADS = POINT_THREADS = 256
 MEMORY_BLOCKS = 32
 PLACE = np.dtype([("index", "i4"), ("part", "f4")])
 SETTINGS_FIELDS = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from depthd.errors import DepthdError
@@ -10,21 +11,25 @@ from depthd.errors import DepthdError
 if TYPE_CHECKING:
     from depthd.config import MonoConfig
     from depthd.mono.base import MonoEngine
+    from depthd.mono.cuda_memory import DeviceMemory
 
 log = logging.getLogger(__name__)
 
 
-def open_engine(config: MonoConfig) -> MonoEngine:
-    """Loads the configured model into the configured engine. Raises DepthdError; `prepare` comes next."""
+def open_engine(config: MonoConfig, memory: DeviceMemory | None = None) -> MonoEngine:
+    """Loads the configured model into the configured engine. Raises DepthdError; `prepare` comes next.
+
+    memory: the device and the stream that an engine on a GPU works on; of its own where none is given.
+    """
     if config.engine == "tensorrt":
-        return _open_tensorrt(config)
+        return _open_tensorrt(config, memory)
     portable = (_open_onnx_half, _open_onnx) if _half_precision_is_possible(config) else (_open_onnx,)
     openers = (_open_tensorrt, *portable) if _tensorrt_is_wanted(config) else portable
     if len(openers) == 1:
-        return openers[0](config)
+        return openers[0](config, memory)
     from depthd.mono.fallback import FirstThatWorks
 
-    return FirstThatWorks(config, openers)
+    return FirstThatWorks(config, [partial(opener, memory=memory) for opener in openers])
 
 
 def _tensorrt_is_wanted(config: MonoConfig) -> bool:
@@ -50,7 +55,7 @@ def _half_precision_is_possible(config: MonoConfig) -> bool:
     return here[:1] == ["cuda"]
 
 
-def _open_onnx_half(config: MonoConfig) -> MonoEngine:
+def _open_onnx_half(config: MonoConfig, memory: DeviceMemory | None = None) -> MonoEngine:
     from depthd.mono.cuda_memory import CudaMemory
     from depthd.mono.engine_cache import engines_folder
     from depthd.mono.model import find_model
@@ -59,14 +64,15 @@ def _open_onnx_half(config: MonoConfig) -> MonoEngine:
     return HalfOnnxEngine(
         find_model(config.model, folder=config.weights_dir),
         engines_folder(config.weights_dir),
-        CudaMemory(),
+        memory or CudaMemory(),
         config.threads,
         config.short_side_px,
         config.aspect == "square",
+        shares_stream=memory is not None,
     )
 
 
-def _open_onnx(config: MonoConfig) -> MonoEngine:
+def _open_onnx(config: MonoConfig, memory: DeviceMemory | None = None) -> MonoEngine:
     from depthd.mono.model import find_model
     from depthd.mono.onnx import OnnxEngine
 
@@ -76,10 +82,11 @@ def _open_onnx(config: MonoConfig) -> MonoEngine:
         config.short_side_px,
         config.providers,
         config.aspect == "square",
+        memory=memory,
     )
 
 
-def _open_tensorrt(config: MonoConfig) -> MonoEngine:
+def _open_tensorrt(config: MonoConfig, memory: DeviceMemory | None = None) -> MonoEngine:
     from depthd.mono.cuda_memory import CudaMemory
     from depthd.mono.device import find_device
     from depthd.mono.engine_cache import engines_folder
@@ -92,7 +99,7 @@ def _open_tensorrt(config: MonoConfig) -> MonoEngine:
         find_model(config.model, folder=config.weights_dir),
         engines_folder(config.weights_dir),
         find_device(),
-        CudaMemory(),
+        memory or CudaMemory(),
         config.precision,
         config.short_side_px,
         config.aspect == "square",

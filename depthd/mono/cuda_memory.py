@@ -13,6 +13,8 @@ import numpy as np
 from depthd.errors import DepthdError
 from depthd.frame import Array
 
+_HOST_TO_DEVICE, _DEVICE_TO_HOST = 1, 2  # cudaMemcpyKind
+
 
 class DeviceMemory(Protocol):
     """What engines ask of a device; the tests have one of their own."""
@@ -94,10 +96,14 @@ class CudaMemory:
         return self.stream
 
     def copy_in(self, device: Array, host: Array) -> None:
-        device.data.copy_from_host_async(host.ctypes.data, host.nbytes, self.stream)
+        self._copy(device.data.ptr, host.ctypes.data, host.nbytes, _HOST_TO_DEVICE)
 
     def copy_out(self, host: Array, device: Array) -> None:
-        device.data.copy_to_host_async(host.ctypes.data, host.nbytes, self.stream)
+        self._copy(host.ctypes.data, device.data.ptr, host.nbytes, _DEVICE_TO_HOST)
+
+    def _copy(self, to: int, source: int, size: int, direction: int) -> None:
+        # CuPy's own copies refuse to be captured.
+        self._cupy.cuda.runtime.memcpyAsync(to, source, size, direction, self.stream.ptr)
 
     def synchronize(self) -> None:
         self.stream.synchronize()

@@ -10,6 +10,7 @@ from depthd.errors import DepthdError
 from depthd.frame import Array
 from depthd.mono.base import MonoEngine
 from depthd.mono.model import ModelCard, find_model
+from depthd.mono.on_stream import DeviceNetwork, RunsOnStream
 
 if TYPE_CHECKING:
     from depthd.config import MonoConfig
@@ -59,6 +60,9 @@ class FirstThatWorks:
         if self._engine is None:
             raise RuntimeError("prepare() comes before infer()")
         return self._engine.infer(left_bgr)
+
+    def on_stream(self) -> DeviceNetwork | None:
+        return self._engine.on_stream() if isinstance(self._engine, RunsOnStream) else None
 
     def close(self) -> None:
         if self._engine is not None:

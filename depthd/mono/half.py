@@ -56,6 +56,7 @@ def to_half(source: Path, out: Path, level: int = 0, in_float32: Sequence[str] =
             node_block_list=keep,
             disable_shape_infer=False,
         )
+        _drop_repeated(converted.graph)
         _join_casts(converted.graph, onnx)
         _sort(converted.graph)
         onnx.save(converted, str(out))
@@ -119,6 +120,20 @@ def _fold_stored_halves(model: Any, onnx: Any) -> None:
         stored.CopyFrom(onnx.numpy_helper.from_array(values, node.output[0]))
     del model.graph.node[:]
     model.graph.node.extend(kept)
+
+
+def _drop_repeated(graph: Any) -> None:
+    """Keeps the first of the nodes that write the same value: the converter of ONNX Runtime before 1.32 adds a Cast for
+    each reader, all of one name, which is no valid graph.
+    """
+    written: set[str] = set()
+    kept = []
+    for node in graph.node:
+        if not written.issuperset(node.output):
+            kept.append(node)
+            written.update(node.output)
+    del graph.node[:]
+    graph.node.extend(kept)
 
 
 def _join_casts(graph: Any, onnx: Any) -> None:

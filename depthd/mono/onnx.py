@@ -18,6 +18,7 @@ from depthd.mono.model import Model, ModelCard, input_size
 from depthd.mono.preprocess import Preprocessor
 
 if TYPE_CHECKING:
+    from depthd.mono.cuda_memory import DeviceMemory
     from depthd.mono.onnx_cuda import DeviceBinding
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ class OnnxEngine:
     preference; those that this ONNX Runtime does not have are passed over, the CPU is always last. Raises
     DepthdError for a file that is no ONNX, that this ONNX Runtime cannot run, or that does not take one
     picture and give one map.
+
+    memory: the device and the stream that the CUDA provider works on; of its own where none is given.
     """
 
     title = "ONNX Runtime"
@@ -49,11 +52,15 @@ class OnnxEngine:
         providers: Sequence[Provider] = ("cpu",),
         square: bool = False,
         cuda_graph: bool = False,
+        memory: DeviceMemory | None = None,
     ) -> None:
         self._model = model
+        self._memory = memory
         self._short_side_px = short_side_px
         self._square = square
-        self._session: Any = open_session(model, threads, providers, cuda_graph)
+        self._session: Any = open_session(
+            model, threads, providers, cuda_graph, cuda_options=stream_options(memory) if memory else {}
+        )
         self._input_name, self._input_shape = input_of(self._session, model)
         self._output_name = output_of(self._session, model)
         self._preprocessor: Preprocessor | None = None
@@ -114,9 +121,14 @@ class OnnxEngine:
                 self._preprocessor.buffer.shape[-2:],
                 self._output.shape,
                 self._preprocessor.picture_size,
-                CudaMemory(),
+                self._memory or CudaMemory(),
+                self._memory is not None,
             )
         return self._on_device
+
+    def on_stream(self) -> DeviceBinding | None:
+        """See depthd.mono.on_stream."""
+        return self.on_device() if self._memory is not None and self.provider == "cuda" else None
 
     def close(self) -> None:
         self._on_device = None
@@ -146,6 +158,11 @@ class OnnxEngine:
             self._finite = finite
             message = "gives finite values again" if finite else "gives values that are not finite"
             log.log(logging.INFO if finite else logging.WARNING, "model %s %s", self._model.name, message)
+
+
+def stream_options(memory: DeviceMemory) -> dict[str, str]:
+    """Options of the CUDA provider, for a session that works on the memory's stream instead of one of its own."""
+    return {"user_compute_stream": str(memory.stream_handle)}
 
 
 def import_onnxruntime() -> ModuleType:

@@ -36,6 +36,7 @@ from depthd.mono.onnx import (
     output_of,
     possible_size,
     provider_of,
+    stream_options,
 )
 from depthd.mono.onnx_cuda import DeviceBinding
 from depthd.mono.preprocess import Preprocessor
@@ -134,8 +135,9 @@ class HalfOnnxEngine:
     """MonoEngine of ONNX Runtime on a GPU in half precision, with buffers of fixed addresses there.
 
     folder: where converted networks are kept; one that cannot be written costs the conversion, some seconds,
-    at every start. provider: the tests run it on the CPU. Raises DepthdError where the provider does not
-    load, or where no recipe passes the golden check.
+    at every start. provider: the tests run it on the CPU. shares_stream: the network works on the memory's
+    stream, where the caller may capture it; otherwise ONNX Runtime captures it by itself. Raises DepthdError
+    where the provider does not load, or where no recipe passes the golden check.
     """
 
     title = "ONNX Runtime in half precision"
@@ -149,6 +151,7 @@ class HalfOnnxEngine:
         short_side_px: int | None = None,
         square: bool = False,
         provider: Provider = "cuda",
+        shares_stream: bool = False,
     ) -> None:
         self._model = model
         self._folder = folder
@@ -157,6 +160,7 @@ class HalfOnnxEngine:
         self._short_side_px = short_side_px
         self._square = square
         self._provider: Provider = provider
+        self._shares_stream = shares_stream
         self._binding: DeviceBinding | None = None
         self._preprocessor: Preprocessor | None = None
 
@@ -188,6 +192,10 @@ class HalfOnnxEngine:
         np.copyto(self._host_input, self._preprocessor.run(left_bgr))
         self._round_trip(self._binding)
         return self._host_output.reshape(self._host_output.shape[-2:])
+
+    def on_stream(self) -> DeviceBinding | None:
+        """See depthd.mono.on_stream."""
+        return self.binding if self._shares_stream else None
 
     def close(self) -> None:
         self._binding = self._preprocessor = None
@@ -249,17 +257,20 @@ class HalfOnnxEngine:
     def _opened(self, content: bytes, size: tuple[int, int], map_size: tuple[int, ...]) -> DeviceBinding:
         """In one CUDA graph if every operator is on the GPU."""
         try:
-            session = self._session(content, cuda_graph=True)
+            session = self._session(content, cuda_graph=not self._shares_stream)
         except DepthdError as error:
             log.info("%s runs without a CUDA graph: %s", self._model.name, error.what)
             session = self._session(content, cuda_graph=False)
         names = input_of(session, self._model)[0], output_of(session, self._model)
         rank = next(len(out.shape) for out in session.get_outputs() if out.name == names[1])
         shape = (*(1,) * (rank - 2), *map_size)
-        return DeviceBinding(session, self.card, names, size, shape, self._picture_size, self._memory)
+        return DeviceBinding(
+            session, self.card, names, size, shape, self._picture_size, self._memory, self._shares_stream
+        )
 
     def _session(self, content: bytes, cuda_graph: bool) -> Any:
-        session = open_session(self._model, self._threads, (self._provider,), cuda_graph, content, CUDA_OPTIONS)
+        options = {**CUDA_OPTIONS, **(stream_options(self._memory) if self._shares_stream else {})}
+        session = open_session(self._model, self._threads, (self._provider,), cuda_graph, content, options)
         if provider_of(session) != self._provider:
             raise DepthdError(f"ONNX Runtime's {self._provider} provider does not load here", _PROVIDER_REMEDY)
         return session

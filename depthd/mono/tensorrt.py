@@ -20,6 +20,7 @@ from depthd.mono.device import Device
 from depthd.mono.engine_build import Runner, input_shape, key_for
 from depthd.mono.engine_cache import Engine, Precision, find_engine
 from depthd.mono.model import Model, ModelCard, input_size
+from depthd.mono.on_stream import DeviceNetwork
 from depthd.mono.preprocess import Preprocessor
 from depthd.mono.tensorrt_api import TensorRt
 
@@ -125,6 +126,23 @@ class Plan:
         return others
 
 
+class _PlanOnStream:
+    """DeviceNetwork over a plan."""
+
+    def __init__(self, plan: Plan, preprocessor: Any, memory: DeviceMemory) -> None:
+        self._plan = plan
+        self._preprocessor = preprocessor
+        self._memory = memory
+        self.map = plan.device_output.reshape(plan.map_size)
+
+    def enqueue(self, left_bgr: Array) -> None:
+        self._preprocessor.run(left_bgr, self._plan.device_input, self._memory)
+        try:
+            self._plan.enqueue()
+        except RuntimeError as error:
+            raise DepthdError(str(error), "look at dmesg, or use mono.engine=onnx") from error
+
+
 def run_on(api: TensorRt, memory: DeviceMemory) -> Runner:
     """What `engine_build.build` needs for the golden check, on this device."""
 
@@ -193,6 +211,12 @@ class TensorRtEngine:
         self._memory.synchronize()
         return self._plan.host_output.reshape(self._plan.map_size)
 
+    def on_stream(self) -> DeviceNetwork:
+        """See depthd.mono.on_stream."""
+        if self._plan is None:
+            raise RuntimeError("prepare() comes before on_stream()")
+        return _PlanOnStream(self._plan, self._preprocessor_of(self._plan), self._memory)
+
     def close(self) -> None:
         if self._plan is not None:
             self._memory.synchronize()
@@ -201,13 +225,17 @@ class TensorRtEngine:
             self._plan = None
 
     def _infer_on_device(self, plan: Plan, left_bgr: Array) -> Array:
-        if self._device_preprocessor is None:
-            self._device_preprocessor = self._memory.preprocessor(self.card, *self._size, *plan.device_input.shape[-2:])
+        preprocessor = self._preprocessor_of(plan)
         self._memory.after_current()
-        self._device_preprocessor.run(left_bgr, plan.device_input, self._memory)
+        preprocessor.run(left_bgr, plan.device_input, self._memory)
         plan.enqueue()
         self._memory.before_current()
         return plan.device_output.reshape(plan.map_size)
+
+    def _preprocessor_of(self, plan: Plan) -> Any:
+        if self._device_preprocessor is None:
+            self._device_preprocessor = self._memory.preprocessor(self.card, *self._size, *plan.device_input.shape[-2:])
+        return self._device_preprocessor
 
     def _find(self, height: int, width: int) -> Engine:
         key = key_for(self._api, self._device, self._model, height, width, self._precision)

@@ -6,7 +6,7 @@ import logging
 
 from depthd.config import Config
 from depthd.errors import DepthdError
-from depthd.pipeline import Pipeline, open_mono
+from depthd.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +29,7 @@ def reload_into(pipeline: Pipeline, old: Config, new: Config) -> Config:
         raise DepthdError("mono has changed and its plane is published", "restart depthd: readers hold its size")
     applied = old.model_copy(update={name: getattr(new, name) for name in live})
     if "mono" in live:
-        camera = pipeline.camera.camera
-        pipeline.change_engine(open_mono(applied, camera))
+        pipeline.change_mono(applied)
     if "matcher" in live:
         pipeline.change_matcher(applied.matcher, applied.mono.weights_dir)
     if "mono" in live or "fusion" in live:

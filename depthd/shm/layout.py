@@ -102,6 +102,8 @@ def _field_format(field: str, text: str, field_bytes: int) -> Any:
 
 HEADER = structure_dtype("header")
 SLOT_META = structure_dtype("slot_meta")
+DEVICE_COPY = structure_dtype("device_copy")
+DEVICE_CUDA: int = _CONSTANTS["DEVICE_CUDA"]
 
 
 class PlaneView(NamedTuple):
@@ -165,6 +167,8 @@ class Metadata(NamedTuple):
 
 
 _STRUCT_CODES = {"=u4": "I", "=u8": "Q", "=i8": "q", "=f8": "d"}
+_NOT_FLAT = ("pose", "device_copy")
+"""Structures that few readers ask for; they are taken from the raw metadata where they are wanted."""
 WRITTEN_BY_C = ("sequence", "id", "writer_id")
 """The first fields of `Metadata`, which only the extension stores."""
 
@@ -178,7 +182,7 @@ def _flat_fields(dtype: np.dtype[Any], prefix: str = "", base: int = 0) -> list[
     flat: list[tuple[str, int, str]] = []
     for name in dtype.names or ():
         inner, offset = dtype[name], _offset_of(dtype, name)
-        if inner.names and name != "pose":
+        if inner.names and name not in _NOT_FLAT:
             flat += _flat_fields(inner, f"{name}_", base + offset)
         elif not inner.names and not inner.shape:
             flat.append((prefix + name, base + offset, f"={inner.kind}{inner.itemsize}"))
@@ -205,5 +209,6 @@ METADATA_WRITE_OFFSET: int = _offset_of(SLOT_META, "camera_index")
 
 SOURCES = struct.Struct(f"={len(Source)}I")
 SOURCES_OFFSET: int = _offset_of(SLOT_META, "pixels_per_source")
+DEVICE_COPY_OFFSET: int = _offset_of(SLOT_META, "device_copy")
 PID_OFFSET: int = _offset_of(HEADER, "pid")
 RING_FIELDS = ("meta_offset", "meta_bytes", "data_offset", "slot_bytes", "slot_count")

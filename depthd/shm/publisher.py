@@ -18,6 +18,8 @@ from depthd.errors import DepthdError
 from depthd.frame import Array, Camera, FusedPlanes, FusionResult, StageTimes, StereoFrame
 from depthd.shm import segment
 from depthd.shm.layout import (
+    DEVICE_COPY,
+    DEVICE_COPY_OFFSET,
     HEADER,
     METADATA_WRITE,
     METADATA_WRITE_OFFSET,
@@ -40,9 +42,13 @@ class Slot:
     memory.
     """
 
-    def __init__(self, views: dict[str, Array], metadata: Array) -> None:
+    def __init__(self, index: int, views: dict[str, Array], metadata: Array) -> None:
+        self.index = index
         self._views = views
         self._metadata = metadata
+        self._device_copy = metadata[DEVICE_COPY_OFFSET:][: DEVICE_COPY.itemsize]
+        self.device_copy: Array = np.zeros(DEVICE_COPY.itemsize, np.uint8)
+        """What `describe` tells of the frame's copy on a GPU: a record DEVICE_COPY as bytes; zeros for none."""
         self.planes = FusedPlanes(views["depth"], views["source"], views["sigma"])
         """depth_m float32, source uint8, sigma float16, all (height, width)."""
         self.described = False
@@ -53,9 +59,16 @@ class Slot:
         """
         return self._views.get(name)
 
-    def describe(self, frame: StereoFrame, result: FusionResult, times: StageTimes, dropped: int = 0) -> None:
-        """Writes the metadata. dropped: frames lost since the start. published_ns is stamped when the slot is
-        left.
+    @property
+    def views(self) -> dict[str, Array]:
+        """All planes that the slot carries, by name."""
+        return dict(self._views)
+
+    def describe(
+        self, frame: StereoFrame, result: FusionResult, times: StageTimes, dropped: int = 0, has_points: bool = False
+    ) -> None:
+        """Writes the metadata. dropped: frames lost since the start. has_points: the plane 'xyz', where there is one,
+        is written already; otherwise it is made of the depth here. published_ns is stamped when the slot is left.
         """
         camera, fit = frame.camera, result.fit
         METADATA_WRITE.pack_into(
@@ -90,8 +103,9 @@ class Slot:
             fit.status,
         )
         SOURCES.pack_into(self._metadata, SOURCES_OFFSET, *result.pixels_per_source)
+        self._device_copy[:] = self.device_copy
         xyz = self._views.get("xyz")
-        if xyz is not None:
+        if xyz is not None and not has_points:
             _shm.points_from_depth(self.planes.depth_m, xyz, camera.fx, camera.fy, camera.cx, camera.cy)
         self.described = True
 
@@ -134,6 +148,16 @@ class Publisher:
         if not slot.described:
             raise RuntimeError("a slot was left without describe(); nothing is published")
         self._writer.publish()
+
+    @property
+    def memory(self) -> Array:
+        """uint8 (bytes,): the whole object, for a GPU to reach; until `close`."""
+        return self._writer.buffer()
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """All places of the ring, by index; to be filled only through `slot`."""
+        return tuple(self._slots)
 
     @property
     def header_address(self) -> int:
@@ -222,7 +246,7 @@ def _make_slots(buffer: Array) -> list[Slot]:
     for index in range(count):
         metadata = buffer[meta_offset + index * meta_bytes :][:meta_bytes]
         views = {plane.id.name.lower(): plane.of(buffer, data_offset + index * slot_bytes) for plane in planes}
-        slots.append(Slot(views, metadata))
+        slots.append(Slot(index, views, metadata))
     return slots
 
 

@@ -342,9 +342,17 @@ class Reader:
         return ErrorCode.OK
 
 
-def open_reader(name: str = "depthd") -> Reader:
+def open_reader(name: str = "depthd", device: str = "cpu") -> Reader:
     """Attaches to the camera that publishes under `name`, alive or just dead.
 
-    Raises NotRunning, PermissionDenied, WrongVersion, DamagedObject.
+    device "cuda": frames are CuPy arrays over the writer's own GPU memory, without a copy; any framework takes them by
+    DLPack or __cuda_array_interface__. Raises NotRunning, PermissionDenied, WrongVersion, DamagedObject; for "cuda"
+    also DepthdError where CuPy, the GPU or the writer's copies are missing.
     """
-    return Reader(name)
+    if device == "cpu":
+        return Reader(name)
+    if device != "cuda":
+        raise ValueError(f"device is {device!r}, expected 'cpu' or 'cuda'")
+    from depthd.shm.cuda_view import CudaReader
+
+    return CudaReader(name)

@@ -8,7 +8,6 @@ enum {
     NEAR_ROWS = TILE_GRID_ROWS + 2,
     NEAR_COLUMNS = TILE_GRID_COLUMNS + 2,
     WIDE_COLUMNS = TILE_GRID_COLUMNS + 2 * DEPTHD_WIDE_PASSES,
-    TILE_NODES = TILE_GRID_ROWS * TILE_GRID_COLUMNS,
 };
 
 /* The first of these nodes. */
@@ -21,9 +20,9 @@ union Scratch {
     Chosen chosen[STRATA_COUNT];
     float2 levels[WARPS][DEPTHD_GRID_LEVELS][32]; /* of each lane */
     struct {
-        float2 evidence[NEAR_ROWS][NEAR_COLUMNS][DEPTHD_GRID_LEVELS];
+        __align__(16) float2 evidence[NEAR_ROWS][NEAR_COLUMNS][DEPTHD_GRID_LEVELS];
         float2 near[TILE_NODES][DEPTHD_GRID_LEVELS];
-        float2 smooth[TILE_GRID_ROWS][TILE_GRID_COLUMNS][DEPTHD_GRID_LEVELS]; /* correction, support */
+        float smooth[TILE_GRID_ROWS][TILE_GRID_COLUMNS][DEPTHD_GRID_LEVELS]; /* correction */
         float2 level_sums[FLAT_COUNT];
         float2 wide[TILE_GRID_ROWS][WIDE_COLUMNS];
         float column[TILE_NODES];
@@ -32,25 +31,25 @@ union Scratch {
 
 /* What an aligned cell is, in registers. */
 struct Aligned {
-    float correction[ITEMS], support[ITEMS], trust[ITEMS], error[ITEMS], level[ITEMS];
+    float correction[ITEMS], trust[ITEMS], error[ITEMS], level[ITEMS];
 };
 
 /* Trust and relative error of every cell; their histogram is published. */
 __device__ __forceinline__ void publish_errors(const Team &team, const Shared *shared, const Samples &s,
                                                Aligned &a, double noise, int turn)
 {
-    const float end = shared->end, stereo_noise = shared->stereo_noise;
-    const float minimum = shared->inverse_minimum, maximum = shared->inverse_maximum;
+    const DepthdScene scene = shared->scene;
+    const float maximum = shared->inverse_maximum;
     const Slope slope = shared->slope;
 #pragma unroll
     for (int i = 0; i < ITEMS; i++) {
         if (s.cell[i] < 0) continue;
-        const DepthdCellError cell = depthd_cell_error(s.rho[i], slope.at(s.x[i]), a.correction[i], s.calm[i], (float)noise, end,
-                                                       stereo_noise, minimum);
+        const DepthdCellError cell =
+            depthd_cell_error(s.rho[i], slope.at(s.x[i]), a.correction[i], s.calm[i], (float)noise, scene);
         a.trust[i] = s.usable[i] ? cell.trust : 0.0f;
         a.error[i] = s.usable[i] ? cell.error : 0.0f;
-        a.level[i] = depthd_level(slope.at(s.x_all[i]), minimum, maximum) * (DEPTHD_GRID_LEVELS - 1);
-        if (s.usable[i]) count_error(team, turn, cell.bin, cell.bin_weight);
+        a.level[i] = depthd_level(slope.at(s.x_all[i]), scene.inverse_minimum, maximum) * (DEPTHD_GRID_LEVELS - 1);
+        if (s.usable[i]) count_error(team, turn, cell.place, cell.bin_weight);
         put(&team.mine->cells[i * THREADS + threadIdx.x],
             make_float4(a.trust[i], a.trust[i] * a.error[i], a.level[i], 0.0f));
     }
@@ -73,14 +72,17 @@ __device__ __forceinline__ void add_to_levels(float2 (*levels)[32], float4 cell,
     levels[lower + 1][lane] = above;
 }
 
-/* By one warp: what all cells say about one node of the picture, level by level. In each lane: the value `lane` of
+/* By one warp: what this block's cells say about one node of the picture, level by level. In each lane: the value `lane` of
  * {weighted error, weight} of level 0, of level 1, ... */
-__device__ __forceinline__ float gather_node(const Team &team, float2 (*levels)[32], int node)
+__device__ __forceinline__ float gather_node(const Team &team, float2 (*levels)[32], int row, int column)
 {
-    const int lane = threadIdx.x % 32, row = node / GRID_COLUMNS, column = node % GRID_COLUMNS;
+    const int lane = threadIdx.x % 32;
     const float step = (float)(GRID_STEP);
-    const int x0 = max(0, (int)ceilf((column - 1) * step - 0.501f)), x1 = min(COLUMNS, (int)ceilf((column + 1) * step));
-    const int y0 = max(0, (int)ceilf((row - 1) * step - 0.501f)), y1 = min(ROWS, (int)ceilf((row + 1) * step));
+    const int top = team.rank / TILES_ACROSS * TILE_ROWS, left = team.rank % TILES_ACROSS * TILE_COLUMNS;
+    const int x0 = max(left, (int)ceilf((column - 1) * step - 0.501f));
+    const int x1 = min(min(left + TILE_COLUMNS, COLUMNS), (int)ceilf((column + 1) * step));
+    const int y0 = max(top, (int)ceilf((row - 1) * step - 0.501f));
+    const int y1 = min(min(top + TILE_ROWS, ROWS), (int)ceilf((row + 1) * step));
     const int wide = max(x1 - x0, 1), count = max(x1 - x0, 0) * max(y1 - y0, 0);
 #pragma unroll
     for (int l = 0; l < DEPTHD_GRID_LEVELS; l++) levels[l][lane] = make_float2(0.0f, 0.0f);
@@ -95,8 +97,7 @@ __device__ __forceinline__ float gather_node(const Team &team, float2 (*levels)[
             cells[k] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
             if (i >= count) continue;
             const int y = y0 + i / wide, x = x0 + i % wide;
-            const int owner = y / TILE_ROWS * TILES_ACROSS + x / TILE_COLUMNS;
-            cells[k] = take(&team.of(owner)->cells[y % TILE_ROWS * TILE_COLUMNS + x % TILE_COLUMNS]);
+            cells[k] = take(&team.mine->cells[(y - top) * TILE_COLUMNS + x - left]);
             nearness[k] = fmaxf(0.0f, 1.0f - fabsf((x + 0.5f) * NODES_PER_CELL - column)) *
                           fmaxf(0.0f, 1.0f - fabsf((y + 0.5f) * NODES_PER_CELL - row));
         }
@@ -114,23 +115,17 @@ __device__ __forceinline__ float gather_node(const Team &team, float2 (*levels)[
     return sum;
 }
 
-/* The evidence of this block's nodes, with what is left of earlier frames'. */
-__device__ __forceinline__ void publish_evidence(const Team &team, float2 (*levels)[DEPTHD_GRID_LEVELS][32],
-                                                 Evidence *memory, float decay, bool keep)
+/* What this block's cells say about the nodes that they lie between. */
+__device__ __forceinline__ void publish_evidence(const Team &team, float2 (*levels)[DEPTHD_GRID_LEVELS][32], Corner corner)
 {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    /* From the last warp on, since the first one still looks for the median. */
-    for (int slot = WARPS - 1 - warp; slot < NODES_PER_BLOCK; slot += WARPS) {
-        const int node = slot * BLOCKS + team.rank;
-        if (node >= FLAT_COUNT) break;
-        float *remembered = (float *)memory->nodes[node] + lane;
-        const float before = *remembered;
-        float value = gather_node(team, levels[warp], node) + decay * before;
-        if (keep) *remembered = value;
-        put((float *)team.mine->evidence[slot] + lane, value);
+    for (int node = warp; node < TILE_NODES; node += WARPS) {
+        const int row = corner.row + node / TILE_GRID_COLUMNS, column = corner.column + node % TILE_GRID_COLUMNS;
+        float value = gather_node(team, levels[warp], row, column);
+        put((float *)team.mine->evidence[node] + lane, value);
 #pragma unroll
         for (int offset = 16; offset > 1; offset /= 2) value += __shfl_xor_sync(0xFFFFFFFFu, value, offset);
-        if (lane < 2) put((float *)&team.mine->level_sums[slot] + lane, value);
+        if (lane < 2) put((float *)&team.mine->level_sums[node] + lane, value);
     }
 }
 
@@ -139,23 +134,73 @@ __device__ __forceinline__ float2 weighed(float2 a, float2 b, float2 c)
     return make_float2(0.25f * a.x + 0.5f * b.x + 0.25f * c.x, 0.25f * a.y + 0.5f * b.y + 0.25f * c.y);
 }
 
-/* Takes the evidence of the nodes around this block's cells, and of all nodes the sum over their levels. */
-__device__ __forceinline__ void take_evidence(const Team &team, Scratch *scratch, Corner corner)
+/* The first node of each tile. */
+__device__ __forceinline__ void find_corners(Shared *shared, const Tables *tables)
 {
-    enum { QUADS = DEPTHD_GRID_LEVELS / 2 };
-#pragma unroll 4
-    for (int i = threadIdx.x; i < NEAR_ROWS * NEAR_COLUMNS * QUADS; i += THREADS) {
+    if (threadIdx.x < TILES_DOWN)
+        shared->first_rows[threadIdx.x] = tables->grid_y[min((int)threadIdx.x * TILE_ROWS, ROWS - 1)].index;
+    if (threadIdx.x < TILES_ACROSS)
+        shared->first_columns[threadIdx.x] = tables->grid_x[min((int)threadIdx.x * TILE_COLUMNS, COLUMNS - 1)].index;
+    __syncthreads();
+}
+
+/* Adds up, in the order of the blocks, what each says about a node whose tile has it; `part` finds that in its Exchange. */
+template <typename Value, typename Part>
+__device__ __forceinline__ Value add_of_blocks(const Team &team, const Shared *shared, int row, int column, Value sum, Part part)
+{
+    for (int down = 0; down < TILES_DOWN; down++) {
+        const int beyond = row - shared->first_rows[down];
+        if (beyond < 0 || beyond >= TILE_GRID_ROWS) continue;
+        for (int across = 0; across < TILES_ACROSS; across++) {
+            const int beside = column - shared->first_columns[across];
+            if (beside < 0 || beside >= TILE_GRID_COLUMNS) continue;
+            sum = plus(sum, take(part(team.of(down * TILES_ACROSS + across), beyond * TILE_GRID_COLUMNS + beside)));
+        }
+    }
+    return sum;
+}
+
+/* By all warps but the first: the evidence of the nodes around this block's cells, and of all nodes the sum over their levels,
+ * with what is left of earlier frames'. */
+__device__ __forceinline__ void take_evidence(const Team &team, const Shared *shared, Scratch *scratch, const Evidence *memory,
+                                              float decay, Corner corner)
+{
+    enum { QUADS = DEPTHD_GRID_LEVELS / 2, OTHERS = THREADS - 32 };
+    for (int i = threadIdx.x - 32; i < NEAR_ROWS * NEAR_COLUMNS * QUADS; i += OTHERS) {
         const int place = i / QUADS, quad = i % QUADS;
         const int row = corner.row - 1 + place / NEAR_COLUMNS, column = corner.column - 1 + place % NEAR_COLUMNS;
-        const int node = row * GRID_COLUMNS + column;
         float4 value = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-        if (row >= 0 && row < GRID_ROWS && column >= 0 && column < GRID_COLUMNS)
-            value = take((const float4 *)team.of(node % BLOCKS)->evidence[node / BLOCKS] + quad);
+        if (row >= 0 && row < GRID_ROWS && column >= 0 && column < GRID_COLUMNS) {
+            const float4 before = ((const float4 *)memory->nodes[row * GRID_COLUMNS + column])[quad];
+            value = make_float4(decay * before.x, decay * before.y, decay * before.z, decay * before.w);
+            value = add_of_blocks(team, shared, row, column, value, [quad](const Exchange *theirs, int node) {
+                return (const float4 *)theirs->evidence[node] + quad;
+            });
+        }
         ((float4 *)scratch->grid.evidence)[i] = value;
     }
-    for (int node = threadIdx.x; node < FLAT_COUNT; node += THREADS)
-        scratch->grid.level_sums[node] = take(&team.of(node % BLOCKS)->level_sums[node / BLOCKS]);
-    __syncthreads();
+    for (int node = THREADS - 1 - threadIdx.x; node < FLAT_COUNT; node += OTHERS) {
+        const float2 before = memory->level_sums[node];
+        scratch->grid.level_sums[node] =
+            add_of_blocks(team, shared, node / GRID_COLUMNS, node % GRID_COLUMNS, make_float2(decay * before.x, decay * before.y),
+                          [](const Exchange *theirs, int place) { return &theirs->level_sums[place]; });
+    }
+}
+
+/* Keeps the evidence for the next frame: each node by the block in whose tile it lies. Nobody reads the old one any more. */
+__device__ __forceinline__ void keep_evidence(const Team &team, const Scratch *scratch, Evidence *memory, Corner corner)
+{
+    for (int i = threadIdx.x; i < NEAR_ROWS * NEAR_COLUMNS * DEPTHD_GRID_LEVELS; i += THREADS) {
+        const int place = i / DEPTHD_GRID_LEVELS, level = i % DEPTHD_GRID_LEVELS;
+        const int row = corner.row - 1 + place / NEAR_COLUMNS, column = corner.column - 1 + place % NEAR_COLUMNS;
+        if (row < 0 || row >= GRID_ROWS || column < 0 || column >= GRID_COLUMNS) continue;
+        const int cell_row = min((int)(row * (float)(GRID_STEP)), ROWS - 1);
+        const int cell_column = min((int)(column * (float)(GRID_STEP)), COLUMNS - 1);
+        if (cell_row / TILE_ROWS * TILES_ACROSS + cell_column / TILE_COLUMNS != team.rank) continue;
+        const int node = row * GRID_COLUMNS + column;
+        memory->nodes[node][level] = scratch->grid.evidence[0][place][level];
+        if (level == 0) memory->level_sums[node] = scratch->grid.level_sums[node];
+    }
 }
 
 /* One pass of [1 2 1] / 4 along rows and columns at each level; and the wide passes along rows of their sums. */
@@ -213,7 +258,7 @@ __device__ __forceinline__ void correct_columns(Scratch *scratch, const Tables *
     __syncthreads();
 }
 
-/* Correction and support of each node, drawn to its column's. */
+/* The correction of each node, drawn to its column's. */
 __device__ __forceinline__ void correct_nodes(Scratch *scratch)
 {
     const float2 none = make_float2(0.0f, 0.0f);
@@ -222,16 +267,13 @@ __device__ __forceinline__ void correct_nodes(Scratch *scratch)
         const int level = i % DEPTHD_GRID_LEVELS;
         const float2 *here = scratch->grid.near[0] + i;
         const float2 node = weighed(level > 0 ? here[-1] : none, here[0], level < DEPTHD_GRID_LEVELS - 1 ? here[1] : none);
-        const float share = 1.0f / (node.y + prior), column = scratch->grid.column[i / DEPTHD_GRID_LEVELS];
-        scratch->grid.smooth[0][0][i] = make_float2((node.x + prior * column) * share, node.y * share);
+        scratch->grid.smooth[0][0][i] =
+            (node.x + prior * scratch->grid.column[i / DEPTHD_GRID_LEVELS]) / (node.y + prior);
     }
     __syncthreads();
 }
 
-__device__ __forceinline__ float2 between(float2 a, float2 b, float part)
-{
-    return make_float2(a.x + (b.x - a.x) * part, a.y + (b.y - a.y) * part);
-}
+__device__ __forceinline__ float between(float a, float b, float part) { return a + (b - a) * part; }
 
 /* Trilinear interpolation at each cell. */
 __device__ __forceinline__ void sample_grid(const Scratch *scratch, const Tables *tables, const Samples &s, Aligned &a,
@@ -243,14 +285,12 @@ __device__ __forceinline__ void sample_grid(const Scratch *scratch, const Tables
         const Place y = tables->grid_y[s.cell[i] / COLUMNS], x = tables->grid_x[s.cell[i] % COLUMNS];
         const int level = lower_level(a.level[i]);
         const float up = a.level[i] - level;
-        const float2 *node = &scratch->grid.smooth[y.index - corner.row][x.index - corner.column][level];
-        const float2 *right = node + DEPTHD_GRID_LEVELS, *down = node + TILE_GRID_COLUMNS * DEPTHD_GRID_LEVELS;
-        const float2 *across = down + DEPTHD_GRID_LEVELS;
-        const float2 upper = between(between(node[0], node[1], up), between(right[0], right[1], up), x.part);
-        const float2 lower = between(between(down[0], down[1], up), between(across[0], across[1], up), x.part);
-        const float2 value = between(upper, lower, y.part);
-        a.correction[i] = value.x;
-        a.support[i] = value.y;
+        const float *node = &scratch->grid.smooth[y.index - corner.row][x.index - corner.column][level];
+        const float *right = node + DEPTHD_GRID_LEVELS, *down = node + TILE_GRID_COLUMNS * DEPTHD_GRID_LEVELS;
+        const float *across = down + DEPTHD_GRID_LEVELS;
+        const float upper = between(between(node[0], node[1], up), between(right[0], right[1], up), x.part);
+        const float lower = between(between(down[0], down[1], up), between(across[0], across[1], up), x.part);
+        a.correction[i] = between(upper, lower, y.part);
     }
 }
 
@@ -261,22 +301,24 @@ __device__ __forceinline__ void align(const Team &team, Shared *shared, Scratch 
     const Corner corner = {tables->grid_y[min(team.rank / TILES_ACROSS * TILE_ROWS, ROWS - 1)].index,
                            tables->grid_x[min(team.rank % TILES_ACROSS * TILE_COLUMNS, COLUMNS - 1)].index};
     const float decay = shared->decision ? 0.0f : (float)p->alignment_decay;
+    find_corners(shared, tables);
 #pragma unroll
-    for (int i = 0; i < ITEMS; i++) a.correction[i] = a.support[i] = a.trust[i] = a.error[i] = a.level[i] = 0.0f;
+    for (int i = 0; i < ITEMS; i++) a.correction[i] = a.trust[i] = a.error[i] = a.level[i] = 0.0f;
     for (int round = 0; round < DEPTHD_ALIGNMENT_ROUNDS; round++) {
         const bool last = round == DEPTHD_ALIGNMENT_ROUNDS - 1;
         publish_errors(team, shared, s, a, shared->noise, 0);
+        publish_evidence(team, scratch->levels, corner);
         team.wait_for_all();
         if (threadIdx.x < 32) {
             if (last && refit) collect_judgement(team, shared, p, 1);
             const double noise = median_noise(team, 0, shared->noise);
             __syncwarp();
             if (threadIdx.x == 0) shared->noise = noise;
+        } else {
+            take_evidence(team, shared, scratch, memory, decay, corner);
         }
-        publish_evidence(team, scratch->levels, memory, decay, last);
         team.wait_for_all();
         clear_histogram(team, 0);
-        take_evidence(team, scratch, corner);
         blur_evidence(scratch, tables, corner);
         correct_columns(scratch, tables, corner);
         correct_nodes(scratch);
@@ -284,7 +326,8 @@ __device__ __forceinline__ void align(const Team &team, Shared *shared, Scratch 
         if (!refit || last) continue;
         float flat[ITEMS];
 #pragma unroll
-        for (int i = 0; i < ITEMS; i++) flat[i] = s.rho[i] / (1.0f + a.correction[i]);
+        for (int i = 0; i < ITEMS; i++)
+            flat[i] = s.rho[i] - a.correction[i] * depthd_unit(shared->slope.at(s.x[i]), shared->scene);
         if (threadIdx.x == 0) {
             shared->line.noise = shared->noise;
             shared->slope.noise = (float)shared->noise;
@@ -297,6 +340,7 @@ __device__ __forceinline__ void align(const Team &team, Shared *shared, Scratch 
     }
     publish_errors(team, shared, s, a, shared->noise, 0);
     team.wait_for_all();
+    keep_evidence(team, scratch, memory, corner);
     if (threadIdx.x < 32) {
         const double noise = median_noise(team, 0, shared->noise);
         __syncwarp();

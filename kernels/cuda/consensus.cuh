@@ -9,7 +9,7 @@ struct Samples {
     bool usable[ITEMS];
 };
 
-/* Samples chosen for the consensus: x, rho, weight. */
+/* Samples chosen for the consensus: x, rho, weight, and the rho of another, which x would be paired with by chance. */
 typedef float4 Chosen;
 
 __device__ __forceinline__ int stratum_of(int cell)
@@ -72,14 +72,14 @@ __device__ __forceinline__ bool is_good(const Slope &s)
 
 /* By one warp, over every `step`th of the chosen samples from `first` on: what they say for two hypotheses. */
 __device__ __forceinline__ float2 support_of_two(const Chosen *chosen, int count, int first, int step, Slope a, Slope b,
-                                                 float end, float stereo_noise, float inverse_minimum)
+                                                 DepthdScene scene)
 {
     float2 sum = make_float2(0.0f, 0.0f);
 #pragma unroll 4
     for (int i = first; i < count; i += step) {
         const Chosen s = chosen[i];
-        sum.x += s.z * depthd_support(s.y, a.at(s.x), end, stereo_noise, inverse_minimum);
-        sum.y += s.z * depthd_support(s.y, b.at(s.x), end, stereo_noise, inverse_minimum);
+        sum.x += s.z * depthd_support(s.y, s.w, a.at(s.x), scene);
+        sum.y += s.z * depthd_support(s.y, s.w, b.at(s.x), scene);
     }
 #pragma unroll
     for (int offset = 16; offset > 0; offset /= 2) {
@@ -101,21 +101,21 @@ __device__ __forceinline__ void judge_hypotheses(const Team &team, Shared *share
                                                  const Slope *earlier)
 {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, count = shared->chosen_count;
-    const float noise = shared->stereo_noise, minimum = shared->inverse_minimum, end = shared->end;
+    const DepthdScene scene = shared->scene;
     float best = -INFINITY;
     int winner = DEPTHD_HYPOTHESES + 1;
     for (int k = 0; k < TRIALS_PER_WARP && count > 0; k += 2) {
         const int trial = (team.rank * WARPS + warp) * TRIALS_PER_WARP + k;
         const Slope a = hypothesis(chosen, count, trial, shared->x_origin, shared->mono_kind);
         const Slope b = hypothesis(chosen, count, trial + 1, shared->x_origin, shared->mono_kind);
-        const float2 scores = support_of_two(chosen, count, lane, 32, a, b, end, noise, minimum);
+        const float2 scores = support_of_two(chosen, count, lane, 32, a, b, scene);
         if (is_good(a) && is_better(scores.x, trial, best, winner)) best = scores.x, winner = trial;
         if (is_good(b) && is_better(scores.y, trial + 1, best, winner)) best = scores.y, winner = trial + 1;
     }
     float of_earlier = 0.0f;
     if (earlier && team.rank == BLOCKS - 1)
         of_earlier =
-            support_of_two(chosen, count, warp * 32 + lane, THREADS, *earlier, *earlier, end, noise, minimum).x;
+            support_of_two(chosen, count, warp * 32 + lane, THREADS, *earlier, *earlier, scene).x;
     if (lane == 0) {
         shared->scores[warp][0] = best;
         shared->scores[warp][1] = of_earlier;

@@ -11,17 +11,17 @@ enum {
     CELLS_PER_BLOCK = TILE_COLUMNS * TILE_ROWS,
     SLOTS_PER_BLOCK = CELLS_PER_BLOCK + DEPTHD_MEMORY_BINS, /* the first block also carries the remembered samples */
     ITEMS = (SLOTS_PER_BLOCK + THREADS - 1) / THREADS,      /* slots of a thread */
-    NODES_PER_BLOCK = (FLAT_COUNT + BLOCKS - 1) / BLOCKS,
+    TILE_NODES = TILE_GRID_ROWS * TILE_GRID_COLUMNS, /* between which a block's cells lie */
     SUMS = 16,
     COARSE_BINS = 32,
     FINE_BINS = DEPTHD_ERROR_BINS / COARSE_BINS,
 };
 
 struct Exchange {
-    float sums[2][SUMS];
+    __align__(16) float sums[2][SUMS];
     float4 cells[CELLS_PER_BLOCK]; /* trust, trust * error, level */
-    float2 evidence[NODES_PER_BLOCK][DEPTHD_GRID_LEVELS];
-    float2 level_sums[NODES_PER_BLOCK];
+    __align__(16) float2 evidence[TILE_NODES][DEPTHD_GRID_LEVELS];
+    float2 level_sums[TILE_NODES];
     uint32_t histogram[2][DEPTHD_ERROR_BINS];
     uint32_t coarse[2][COARSE_BINS];
     uint32_t strata[STRATA_PER_BLOCK];
@@ -102,6 +102,13 @@ __device__ __forceinline__ T take(const T *theirs)
     return __ldcg(theirs);
 #endif
 }
+
+__device__ __forceinline__ float4 plus(float4 a, float4 b)
+{
+    return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
+}
+
+__device__ __forceinline__ float2 plus(float2 a, float2 b) { return make_float2(a.x + b.x, a.y + b.y); }
 
 template <typename T>
 __device__ __forceinline__ void put(T *mine, T value)

@@ -9,8 +9,7 @@ struct Seen {
     {
         predicted = s.at(x);
         residual = rho - predicted;
-        precision = DEPTHD_QUOTIENT(
-            1.0f, depthd_variance(predicted, s.noise, shared->stereo_noise, shared->inverse_minimum));
+        precision = DEPTHD_QUOTIENT(1.0f, depthd_variance(predicted, s.noise, shared->scene));
         inside = depthd_inside(residual, precision, DEPTHD_TUKEY_FIT);
     }
     __device__ __forceinline__ float robust() const { return inside > 0.0f ? inside * inside : 0.0f; }
@@ -61,7 +60,7 @@ __device__ __forceinline__ void solve_line(Shared *shared, int mono_kind)
 __device__ __forceinline__ void fit_step(const Team &team, Shared *shared, const Settings *p, const Samples &s,
                                          const float (&rho)[ITEMS], int turn)
 {
-    const float end = shared->end, rho_origin = (float)shared->rho_origin;
+    const float end = shared->scene.end, rho_origin = (float)shared->rho_origin;
     Slope slope = shared->slope;
     float sums[8] = {0.0f};
 #pragma unroll
@@ -93,7 +92,7 @@ __device__ __forceinline__ void fit_step(const Team &team, Shared *shared, const
     for (int i = 0; i < ITEMS; i++) {
         const Seen seen(slope, s.x[i], rho[i], shared);
         if (s.cell[i] >= 0 && seen.inside > 0.0f && seen.predicted < end)
-            count_error(team, turn, depthd_error_bin(rho[i], fmaxf(seen.predicted, shared->inverse_minimum)), s.weight[i]);
+            count_error(team, turn, depthd_error_place(seen.residual, depthd_unit(seen.predicted, shared->scene)), s.weight[i]);
     }
     publish_histogram(team, turn);
     team.wait_for_all();
@@ -112,7 +111,7 @@ __device__ __forceinline__ void fit_step(const Team &team, Shared *shared, const
 __device__ __forceinline__ void publish_judgement(const Team &team, Shared *shared, const Settings *p, const Samples &s,
                                                   const float (&rho)[ITEMS], int turn)
 {
-    const float end = shared->end, rho_origin = (float)shared->rho_origin;
+    const float end = shared->scene.end, rho_origin = (float)shared->rho_origin;
     const Slope slope = shared->slope;
     float sums[16] = {0.0f};
 #pragma unroll
@@ -128,15 +127,10 @@ __device__ __forceinline__ void publish_judgement(const Team &team, Shared *shar
         sums[4] += inlier * x * above;
         sums[5] += inlier * above * above;
         sums[6] += plausible;
-        sums[7] += plausible * x;
-        sums[8] += plausible * above;
-        sums[9] += plausible * x * x;
-        sums[10] += plausible * x * above;
-        sums[11] += plausible * above * above;
-        sums[12] += information;
-        sums[13] += information * x;
-        sums[14] += information * x * x;
-        sums[15] += seen.inside > 0.0f ? plausible : 0.0f;
+        sums[7] += seen.inside > 0.0f ? plausible : 0.0f;
+        sums[8] += information;
+        sums[9] += information * x;
+        sums[10] += information * x * x;
     }
     publish_sums<16>(team, shared, sums, turn);
 }
@@ -149,26 +143,54 @@ __device__ __forceinline__ void collect_judgement(const Team &team, Shared *shar
     if (threadIdx.x != 0 || !(s[0] > 0.0)) return;
     Line &line = shared->line;
     const double from_origin = shared->mono_kind == DEPTHD_MONO_METRIC_DEPTH ? -shared->x_origin : s[1] / s[0];
-    const double about_pivot = s[14] - 2.0 * from_origin * s[13] + from_origin * from_origin * s[12];
+    const double about_pivot = s[10] - 2.0 * from_origin * s[9] + from_origin * from_origin * s[8];
     line.pivot = shared->mono_kind == DEPTHD_MONO_METRIC_DEPTH ? 0.0 : shared->x_origin + from_origin;
-    line.inlier_share = s[6] > 0.0 ? s[15] / s[6] : 1.0;
-    line.agreement = pearson_r(s + 6);
+    line.inlier_share = s[6] > 0.0 ? s[7] / s[6] : 1.0;
     line.pearson_r = pearson_r(s);
-    line.value_variance = 1.0 / (s[12] * p->independent_share);
+    line.value_variance = 1.0 / (s[8] * p->independent_share);
     line.scale_variance = 1.0 / fmax(about_pivot * p->independent_share, 1e-30);
     line.significance = line.scale / sqrt(line.scale_variance);
 }
 
-__device__ __forceinline__ bool is_acceptable(const Line &line, const Settings *p)
+__device__ __forceinline__ bool is_acceptable(const Line &line, double agreement, const Settings *p)
 {
     return line.scale > 0.0 && line.scale < 1e300 && line.inlier_share >= p->minimum_inlier_share &&
-           line.agreement >= p->minimum_agreement && line.significance >= p->minimum_significance;
+           agreement >= p->minimum_agreement && line.significance >= p->minimum_significance;
 }
 
 /* How many of the samples that could lie on the line do: plausible weight and agreeing weight of one sample. */
 __device__ __forceinline__ float2 agreement_of(const Slope &slope, float x, float rho, float weight, const Shared *shared)
 {
     const Seen seen(slope, x, rho, shared);
-    const float plausible = seen.predicted < shared->end ? weight : 0.0f;
+    const float plausible = seen.predicted < shared->scene.end ? weight : 0.0f;
     return make_float2(plausible, seen.inside > 0.0f ? plausible : 0.0f);
+}
+
+/* Cohen's kappa of the chosen samples, in every thread: how many more lie on the line than by chance. Every block finds the
+ * same, since each looks at all of them. */
+__device__ __forceinline__ double agreement_beyond_chance(Shared *shared, const Chosen *chosen)
+{
+    float plausible = 0.0f, real = 0.0f, chance = 0.0f;
+    for (int i = threadIdx.x; i < shared->chosen_count; i += THREADS) {
+        const Chosen s = chosen[i];
+        const float2 paired = agreement_of(shared->slope, s.x, s.y, s.z, shared);
+        plausible += paired.x;
+        real += paired.y;
+        chance += agreement_of(shared->slope, s.x, s.w, s.z, shared).y;
+    }
+#pragma unroll
+    for (int offset = 16; offset > 0; offset /= 2) {
+        plausible += __shfl_xor_sync(0xFFFFFFFFu, plausible, offset);
+        real += __shfl_xor_sync(0xFFFFFFFFu, real, offset);
+        chance += __shfl_xor_sync(0xFFFFFFFFu, chance, offset);
+    }
+    float *partial = shared->partial[threadIdx.x / 32];
+    if (threadIdx.x % 32 == 0) partial[0] = plausible, partial[1] = real, partial[2] = chance;
+    __syncthreads();
+    double sums[3] = {0.0, 0.0, 0.0};
+    for (int w = 0; w < WARPS; w++)
+        for (int k = 0; k < 3; k++) sums[k] += shared->partial[w][k];
+    __syncthreads();
+    if (!(sums[0] > 0.0)) return 0.0;
+    return (sums[1] - sums[2]) / fmax(sums[0] - sums[2], 1e-9 * sums[0]);
 }

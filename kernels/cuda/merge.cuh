@@ -26,14 +26,18 @@ __device__ __forceinline__ double add_over_block(double value, double *scratch)
     return sum;
 }
 
+__device__ __forceinline__ DepthdScene scene_of(const State *state, const Settings *p)
+{
+    return {(float)state->end, (float)state->softening, (float)p->stereo_noise, (float)p->inverse_minimum};
+}
+
 /* Ages one bin of the memory and adds this frame's inliers to it. */
 __device__ void remember_bin(const Settings *p, State *state, const Cells *cells, int bin)
 {
     __shared__ double scratch[MERGE_THREADS / 32];
     const double scale = state->line.scale, shift = state->line.shift;
-    const float noise = (float)state->line.noise, end = (float)state->end;
-    const float stereo_noise = (float)p->stereo_noise;
-    const float minimum = (float)p->inverse_minimum, maximum = (float)p->inverse_maximum;
+    const float noise = (float)state->line.noise, maximum = (float)p->inverse_maximum;
+    const DepthdScene scene = scene_of(state, p);
     double weight = 0.0, x_sum = 0.0, rho_sum = 0.0;
     if (state->remember) {
         enum { AT_ONCE = 16 };
@@ -49,12 +53,12 @@ __device__ void remember_bin(const Settings *p, State *state, const Cells *cells
 #pragma unroll
             for (int k = 0; k < AT_ONCE; k++) {
                 const float rho = rhos[k], x = xs[k];
-                const int place = (int)(depthd_level(rho, minimum, maximum) * DEPTHD_MEMORY_BINS);
+                const int place = (int)(depthd_level(rho, scene.inverse_minimum, maximum) * DEPTHD_MEMORY_BINS);
                 if (!(shares[k] > 0.0f) || min(place, DEPTHD_MEMORY_BINS - 1) != bin) continue;
                 const float predicted = (float)(scale * x + shift);
-                const float precision = 1.0f / depthd_variance(predicted, noise, stereo_noise, minimum);
+                const float precision = 1.0f / depthd_variance(predicted, noise, scene);
                 const float inside = depthd_inside(rho - predicted, precision, DEPTHD_TUKEY_FIT);
-                if (!(inside > 0.0f && predicted < end)) continue;
+                if (!(inside > 0.0f && predicted < scene.end)) continue;
                 const double inlier = shares[k] * inside * inside;
                 weight += inlier;
                 x_sum += inlier * x;
@@ -74,29 +78,31 @@ __device__ void remember_bin(const Settings *p, State *state, const Cells *cells
 
 /* What the pixels of a span are interpolated from, or repeat. */
 struct Span {
-    float2 cells[3 + 2 * RIM][REACH], blurred[3][REACH]; /* trust * (error - correction), trust */
+    float3 cells[3 + 2 * RIM][REACH], blurred[3][REACH]; /* trust * (error - correction), trust, calm */
     float correction[3][HALO];
-    float sigma[MERGE_SPAN], rim_share[MERGE_SPAN];
+    float sigma[MERGE_SPAN], rim_share[MERGE_SPAN], near_claim[MERGE_SPAN];
     unsigned int counts[6];
 };
 
 /* [1 4 6 4 1] / 16, nothing beyond the border at each of its two passes. */
-__device__ __forceinline__ float2 binomial(const float2 *values, int stride, int place, int count)
+__device__ __forceinline__ float3 binomial(const float3 *values, int stride, int place, int count)
 {
     const float middle = (6 - (place == 0) - (place == count - 1)) * 0.0625f;
-    const float2 a = values[0], b = values[stride], c = values[2 * stride], d = values[3 * stride], e = values[4 * stride];
-    return make_float2(0.0625f * (a.x + e.x) + 0.25f * (b.x + d.x) + middle * c.x,
-                       0.0625f * (a.y + e.y) + 0.25f * (b.y + d.y) + middle * c.y);
+    const float3 a = values[0], b = values[stride], c = values[2 * stride], d = values[3 * stride], e = values[4 * stride];
+    return make_float3(0.0625f * (a.x + e.x) + 0.25f * (b.x + d.x) + middle * c.x,
+                       0.0625f * (a.y + e.y) + 0.25f * (b.y + d.y) + middle * c.y,
+                       0.0625f * (a.z + e.z) + 0.25f * (b.z + d.z) + middle * c.z);
 }
 
 /* Bends the correction to the rim, and says how sure it is of each cell. */
-__device__ __forceinline__ void prepare_span(Span *span, const State *state, const Cells *cells, int cell_row, int first_cell)
+__device__ __forceinline__ void prepare_span(Span *span, const State *state, const Settings *p, const Cells *cells,
+                                             int cell_row, int first_cell)
 {
     for (int i = threadIdx.x; i < (3 + 2 * RIM) * REACH; i += MERGE_THREADS) {
         const int row = cell_row - 1 - RIM + i / REACH, column = first_cell - 1 - RIM + i % REACH;
         const bool inside = row >= 0 && row < ROWS && column >= 0 && column < COLUMNS;
         const float4 cell = inside ? cells->aligned[row * COLUMNS + column] : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-        span->cells[0][i] = make_float2(cell.z, cell.y);
+        span->cells[0][i] = make_float3(cell.z, cell.y, cell.w);
     }
     __syncthreads();
     for (int i = threadIdx.x; i < 3 * REACH; i += MERGE_THREADS)
@@ -105,7 +111,7 @@ __device__ __forceinline__ void prepare_span(Span *span, const State *state, con
     const DepthdMergeParameters m = state->merge;
     for (int i = threadIdx.x; i < 3 * HALO; i += MERGE_THREADS) {
         const int band = i / HALO, place = i % HALO, row = cell_row - 1 + band, column = first_cell - 1 + place;
-        const float2 rim = binomial(&span->blurred[band][place], 1, column, COLUMNS);
+        const float3 rim = binomial(&span->blurred[band][place], 1, column, COLUMNS);
         const bool inside = row >= 0 && row < ROWS && column >= 0 && column < COLUMNS;
         const int cell = row * COLUMNS + column;
         const float prior = (float)DEPTHD_RIM_PRIOR;
@@ -114,9 +120,10 @@ __device__ __forceinline__ void prepare_span(Span *span, const State *state, con
         if (band != 1 || !inside || place == 0 || place > MERGE_SPAN) continue;
         const float x = cells->x_all[cell];
         span->rim_share[place - 1] = rim.y / (rim.y + prior);
+        span->near_claim[place - 1] = depthd_near_claim(rim.z, (float)p->near_claim_factor, (float)p->solid_claim_factor);
         span->sigma[place - 1] =
-            depthd_cell_sigma(m.scale * x + m.shift, x - state->pivot, cells->aligned[cell].w, m.mono_noise,
-                              state->global_noise, state->value_variance, state->scale_variance, m.inverse_minimum);
+            depthd_cell_sigma(m.scale * x + m.shift, x - state->pivot, m.mono_noise, state->global_noise,
+                              state->value_variance, state->scale_variance, scene_of(state, p));
     }
     if (threadIdx.x < 6) span->counts[threadIdx.x] = 0;
     __syncthreads();
@@ -150,7 +157,8 @@ __device__ __forceinline__ DepthdPixel merge_one(const Picture &picture, const S
     const float left = above[0] + (below[0] - above[0]) * row.part, right = above[1] + (below[1] - above[1]) * row.part;
     const float x =
         fitted ? mono_at(lower, upper, down, picture.mono_x[px], picture.mono_width, picture.kind) : NAN;
-    return depthd_merge_pixel(stereo_m, x, left + (right - left) * column.part, span->sigma[place], span->rim_share[place], &m);
+    return depthd_merge_pixel(stereo_m, x, left + (right - left) * column.part, span->sigma[place], span->rim_share[place],
+                              span->near_claim[place], &m);
 }
 
 /* Counts of three sources in each of two numbers, ten bits apiece. */
@@ -227,7 +235,7 @@ extern "C" __global__ void __launch_bounds__(MERGE_THREADS, 4) fusion_merge(
     const int cell_row = block / MERGE_BLOCKS_PER_ROW, first_cell = block % MERGE_BLOCKS_PER_ROW * MERGE_SPAN;
     const int first_row = cell_row * CELL_PX, first_px = first_cell * CELL_PX;
     const bool fitted = state->fitted;
-    prepare_span(&span, state, cells, cell_row, first_cell);
+    prepare_span(&span, state, p, cells, cell_row, first_cell);
     const DepthdMergeParameters m = state->merge;
     const Picture picture = {stereo_m, mono, mono_x, mono_y, mono_height, mono_width, p->mono_kind, depth_m, source, sigma};
     unsigned int counts[2] = {0, 0};

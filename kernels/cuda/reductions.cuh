@@ -24,16 +24,19 @@ struct Slope {
 struct Shared {
     double sums[SUMS];
     double x_origin, rho_origin;
-    float end, low, bins_per_x;
-    float stereo_noise, inverse_minimum, inverse_maximum; /* of the settings, in reach */
+    DepthdScene scene;
+    float low, bins_per_x;
+    float inverse_maximum; /* of the settings, in reach */
     int mono_kind;
     float balance[DEPTHD_BALANCE_BINS];
     double noise;
     Line line;
     Slope slope;
     int count, decision, chosen_count;
+    int first_rows[TILES_DOWN], first_columns[TILES_ACROSS];
     int warp_counts[2 * WARPS];
-    float partial[WARPS][SUMS], gathered[BLOCKS][SUMS];
+    float partial[WARPS][SUMS];
+    float4 gathered[BLOCKS][SUMS / 4];
     float scores[WARPS][2];
     int trials[WARPS];
 };
@@ -86,12 +89,11 @@ __device__ __forceinline__ void collect_sums(const Team &team, Shared *shared, i
     const int lane = threadIdx.x % 32;
 #pragma unroll
     for (int i = lane; i < BLOCKS * QUADS; i += 32)
-        *(float4 *)&shared->gathered[i / QUADS][i % QUADS * 4] =
-            take((const float4 *)&team.of(i / QUADS)->sums[turn][i % QUADS * 4]);
+        shared->gathered[i / QUADS][i % QUADS] = take((const float4 *)&team.of(i / QUADS)->sums[turn][i % QUADS * 4]);
     __syncwarp();
     double sum = 0.0;
 #pragma unroll
-    for (int block = lane / N; block < BLOCKS; block += 32 / N) sum += shared->gathered[block][lane % N];
+    for (int block = lane / N; block < BLOCKS; block += 32 / N) sum += ((const float *)shared->gathered[block])[lane % N];
 #pragma unroll
     for (int offset = 16; offset >= N; offset /= 2) sum += __shfl_xor_sync(0xFFFFFFFFu, sum, offset);
     if (lane < N) shared->sums[lane] = sum;
@@ -103,10 +105,15 @@ __device__ __forceinline__ void clear_histogram(const Team &team, int turn)
     for (int i = threadIdx.x; i < DEPTHD_ERROR_BINS; i += THREADS) put(&team.mine->histogram[turn][i], 0u);
 }
 
-__device__ __forceinline__ void count_error(const Team &team, int turn, int bin, float weight)
+/* An error counts in the two bins whose centres it lies between, by nearness. */
+__device__ __forceinline__ void count_error(const Team &team, int turn, float place, float weight)
 {
+    const int lower = min((int)place, DEPTHD_ERROR_BINS - 2);
     const uint32_t units = __float2uint_rn(weight * WEIGHT_UNITS);
-    if (units) atomicAdd(&team.mine->histogram[turn][bin], units);
+    const uint32_t above = __float2uint_rn(weight * WEIGHT_UNITS * (place - lower));
+    uint32_t *bins = &team.mine->histogram[turn][lower];
+    if (units > above) atomicAdd(bins, units - above);
+    if (above) atomicAdd(bins + 1, above);
 }
 
 /* First half of a median over all blocks: the histogram's coarse bins. The second comes after wait_for_all(). */

@@ -108,6 +108,7 @@ __device__ __forceinline__ void collect_extent(const Team &team, Shared *shared)
     shared->count = (int)count;
     shared->x_origin = (float)(shared->sums[1] / safe);
     shared->rho_origin = (float)(shared->sums[2] / safe);
+    if (count > 0.0) shared->scene.softening = (float)(DEPTHD_SOFTENING * shared->sums[2] / safe);
     shared->low = (float)(low - shared->x_origin);
     shared->bins_per_x = (float)(DEPTHD_BALANCE_BINS / (span > 1e-12 ? span : 1e-12));
 }
@@ -209,8 +210,10 @@ __device__ __forceinline__ bool find_start(const Team &team, Shared *shared, Scr
 #pragma unroll
     for (int i = 0; i < ITEMS; i++)
         if (s.usable[i]) s.weight[i] = s.calm[i] * shared->balance[balance_bin(s.x[i], shared)];
-    for (int i = threadIdx.x; i < shared->chosen_count; i += THREADS)
+    for (int i = threadIdx.x; i < shared->chosen_count; i += THREADS) {
         scratch->chosen[i].z *= shared->balance[balance_bin(scratch->chosen[i].x, shared)];
+        scratch->chosen[i].w = scratch->chosen[depthd_scramble((uint32_t)i) % (uint32_t)shared->chosen_count].y;
+    }
     __syncthreads();
     const Slope earlier = slope_of(state->line, shared);
     judge_hypotheses(team, shared, scratch->chosen, state->has_line ? &earlier : nullptr);
@@ -255,7 +258,7 @@ __device__ __forceinline__ bool fit_frame(const Team &team, Shared *shared, Scra
     clear_histogram(team, 0);
     if (threadIdx.x < 32) collect_judgement(team, shared, p, 0);
     __syncthreads();
-    return is_acceptable(shared->line, p);
+    return is_acceptable(shared->line, agreement_beyond_chance(shared, scratch->chosen), p);
 }
 
 /* By one thread: what the merge needs. */
@@ -266,6 +269,7 @@ __device__ __forceinline__ void hand_over(State *state, const Shared *shared, co
     m.shift = fitted ? (float)state->aligned.shift : 0.0f;
     m.mono_noise = (float)shared->noise;
     m.stereo_noise = (float)p->stereo_noise;
+    m.softening = shared->scene.softening;
     m.stereo_minimum_m = (float)(1.0 / p->stereo_inverse_maximum);
     m.stereo_maximum_m = (float)(1.0 / p->stereo_inverse_minimum);
     m.inverse_minimum = (float)p->inverse_minimum;
@@ -273,7 +277,6 @@ __device__ __forceinline__ void hand_over(State *state, const Shared *shared, co
     m.gate_sigmas = (float)p->gate_sigmas;
     m.gate_minimum = (float)p->gate_minimum;
     m.far_claim_factor = (float)p->far_claim_factor;
-    m.near_claim_factor = (float)p->near_claim_factor;
     state->merge = m;
     state->fitted = fitted;
     state->value_variance = (float)state->aligned.value_variance;
@@ -307,9 +310,7 @@ extern "C" __global__ void CLUSTER_SIZE __launch_bounds__(THREADS) fusion_solve(
     clear_exchange(team);
     const double end = DEPTHD_RANGE_END * __uint_as_float(state->largest);
     if (threadIdx.x == 0) {
-        shared->end = (float)end;
-        shared->stereo_noise = (float)p->stereo_noise;
-        shared->inverse_minimum = (float)p->inverse_minimum;
+        shared->scene = {(float)end, (float)state->softening, (float)p->stereo_noise, (float)p->inverse_minimum};
         shared->inverse_maximum = (float)p->inverse_maximum;
         shared->mono_kind = p->mono_kind;
         shared->decision = 0;
@@ -348,6 +349,8 @@ extern "C" __global__ void CLUSTER_SIZE __launch_bounds__(THREADS) fusion_solve(
     } else if (forget) {
         for (int i = threadIdx.x + team.rank * THREADS; i < FLAT_COUNT * DEPTHD_GRID_LEVELS; i += BLOCKS * THREADS)
             memory->nodes[0][i] = make_float2(0.0f, 0.0f);
+        for (int i = threadIdx.x + team.rank * THREADS; i < FLAT_COUNT; i += BLOCKS * THREADS)
+            memory->level_sums[i] = make_float2(0.0f, 0.0f);
     }
 #pragma unroll
     for (int i = 0; i < ITEMS; i++) {
@@ -355,11 +358,11 @@ extern "C" __global__ void CLUSTER_SIZE __launch_bounds__(THREADS) fusion_solve(
         cells->weight[s.cell[i]] = s.weight[i];
         if (status != UNFIT)
             cells->aligned[s.cell[i]] =
-                make_float4(a.correction[i], a.trust[i], a.trust[i] * (a.error[i] - a.correction[i]), a.support[i]);
+                make_float4(a.correction[i], a.trust[i], a.trust[i] * (a.error[i] - a.correction[i]), s.calm[i]);
     }
     team.wait_for_all(); /* nobody reads the state, or another's memory, from here on */
     if (team.rank != 0 || threadIdx.x != 0) return;
-    const Line none = {NAN, NAN, NAN, 0.0, 0.0, 0.0, NAN, 0.0, 0.0, 0.0};
+    const Line none = {NAN, NAN, NAN, 0.0, 0.0, NAN, 0.0, 0.0, 0.0};
     state->line = published;
     if (status == FITTED) state->aligned = shared->line;
     state->has_line = has_line;
@@ -367,6 +370,7 @@ extern "C" __global__ void CLUSTER_SIZE __launch_bounds__(THREADS) fusion_solve(
     state->forget = forget;
     state->remember = fresh;
     state->end = end;
+    state->softening = shared->scene.softening;
     state->global_noise = (float)start.noise;
     state->largest = 0;
     hand_over(state, shared, p, status != UNFIT);

@@ -4,7 +4,7 @@
 /* What may change while it runs: as `Parameters` in depthd/fusion/parameters.py. */
 struct Settings {
     double stereo_noise, stereo_inverse_minimum, stereo_inverse_maximum, inverse_minimum, inverse_maximum;
-    double gate_sigmas, gate_minimum, far_claim_factor, near_claim_factor;
+    double gate_sigmas, gate_minimum, far_claim_factor, near_claim_factor, solid_claim_factor;
     double memory_decay, alignment_decay, minimum_inlier_share, minimum_agreement, minimum_significance, independent_share;
     int maximum_age_frames, mono_kind;
 };
@@ -12,7 +12,7 @@ struct Settings {
 /* rho = scale * x + shift, and how good that is; as `Line` in reference.py. */
 struct Line {
     double scale, shift, noise;
-    double inlier_share, agreement, significance, pearson_r;
+    double inlier_share, significance, pearson_r;
     double value_variance, scale_variance, pivot;
 };
 
@@ -32,7 +32,7 @@ struct State {
     Line line, aligned;
     int has_line, age_frames;
     int forget, remember; /* of this frame: the scene was cut; its inliers are to be remembered */
-    double end;
+    double end, softening;
     DepthdMergeParameters merge;
     float global_noise, value_variance, scale_variance, pivot;
     int fitted;
@@ -50,7 +50,7 @@ struct Place {
 struct Cells {
     float fill[CELL_COUNT], rho[CELL_COUNT], variance[CELL_COUNT], x[CELL_COUNT], x_all[CELL_COUNT];
     float weight[CELL_COUNT];   /* of the sample, balanced; 0 where the cell is not usable */
-    float4 aligned[CELL_COUNT]; /* correction, trust, trust * (error - correction), support */
+    float4 aligned[CELL_COUNT]; /* correction, trust, trust * (error - correction), calm */
 };
 
 /* [1 2 1] / 4 along one axis, DEPTHD_WIDE_PASSES times, nothing beyond the border: nine factors for each place. */
@@ -63,7 +63,8 @@ struct Tables {
 
 /* Evidence of the alignment, kept from frame to frame. */
 struct Evidence {
-    float2 nodes[FLAT_COUNT][DEPTHD_GRID_LEVELS]; /* weighted error, weight */
+    __align__(16) float2 nodes[FLAT_COUNT][DEPTHD_GRID_LEVELS]; /* weighted error, weight */
+    float2 level_sums[FLAT_COUNT];
 };
 
 /* Mono at one pixel, from the network's map of mono_width columns. */

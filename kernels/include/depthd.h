@@ -104,7 +104,7 @@ extern "C" {
 #define DEPTHD_MAGIC "DEPTHDSM" /* 8 bytes, no terminator */
 #define DEPTHD_BYTE_ORDER 0x01020304u
 #define DEPTHD_VERSION_MAJOR 1
-#define DEPTHD_VERSION_MINOR 0
+#define DEPTHD_VERSION_MINOR 1
 #define DEPTHD_DIRECTORY "/dev/shm/"
 #define DEPTHD_NAME_MAX 64
 #define DEPTHD_PLANES_MAX 16
@@ -239,6 +239,24 @@ typedef struct depthd_pose {
     uint64_t reserved_1[8];
 } depthd_pose;
 
+#define DEPTHD_DEVICE_NONE 0u
+#define DEPTHD_DEVICE_CUDA 1u
+
+/* The same frame on a GPU, for processes that work there; since version 1.1, all zero where there is none. Open `memory`
+ * (cudaIpcOpenMemHandle), which stays the same for as long as writer_id does; let the stream wait for `event`
+ * (cudaIpcOpenEventHandle). Planes lie behind `offset` as they do in the slot's pixels, and are whole as long as those are. */
+typedef struct depthd_device_copy {
+    uint32_t kind; /* DEPTHD_DEVICE_NONE, DEPTHD_DEVICE_CUDA */
+    uint32_t reserved_0;
+    uint64_t planes; /* bit n set: the plane with depthd_plane_id n is there */
+    uint64_t offset; /* of the slot */
+    uint64_t bytes;  /* of all slots together */
+    uint8_t uuid[16]; /* of the GPU */
+    uint8_t memory[64]; /* cudaIpcMemHandle_t */
+    uint8_t event[64];  /* cudaIpcEventHandle_t */
+    uint64_t reserved_1[2];
+} depthd_device_copy;
+
 typedef struct depthd_slot_meta {
     uint64_t sequence; /* atomic: odd while the slot is written, 0 = never written */
     uint64_t id;       /* counts published frames from 1, over all writers of this file; a gap means frames missed */
@@ -254,7 +272,8 @@ typedef struct depthd_slot_meta {
     depthd_fit fit;
     uint32_t pixels_per_source[DEPTHD_SOURCES_MAX]; /* index: depthd_source */
     depthd_pose pose;
-    uint8_t reserved_1[448];
+    depthd_device_copy device_copy;
+    uint8_t reserved_1[256];
 } depthd_slot_meta;
 
 DEPTHD_STATIC_ASSERT(sizeof(depthd_camera) == 64);
@@ -262,6 +281,7 @@ DEPTHD_STATIC_ASSERT(sizeof(depthd_plane_entry) == 64);
 DEPTHD_STATIC_ASSERT(sizeof(depthd_times) == 128);
 DEPTHD_STATIC_ASSERT(sizeof(depthd_fit) == 64);
 DEPTHD_STATIC_ASSERT(sizeof(depthd_pose) == 128);
+DEPTHD_STATIC_ASSERT(sizeof(depthd_device_copy) == 192);
 DEPTHD_STATIC_ASSERT(offsetof(depthd_header, wake) == 64);
 DEPTHD_STATIC_ASSERT(offsetof(depthd_header, slot_count) == 128);
 DEPTHD_STATIC_ASSERT(offsetof(depthd_header, identity_sequence) == 192);
@@ -273,6 +293,7 @@ DEPTHD_STATIC_ASSERT(offsetof(depthd_slot_meta, camera) == 192);
 DEPTHD_STATIC_ASSERT(offsetof(depthd_slot_meta, fit) == 256);
 DEPTHD_STATIC_ASSERT(offsetof(depthd_slot_meta, pixels_per_source) == 320);
 DEPTHD_STATIC_ASSERT(offsetof(depthd_slot_meta, pose) == 448);
+DEPTHD_STATIC_ASSERT(offsetof(depthd_slot_meta, device_copy) == 576);
 DEPTHD_STATIC_ASSERT(sizeof(depthd_slot_meta) == 1024);
 DEPTHD_STATIC_ASSERT(sizeof(off_t) == 8);
 

@@ -86,6 +86,24 @@ def test_pictures_of_a_few_rows_are_fused_too(cupy: Any, rng: np.random.Generato
         assert_alike(planes, wanted)
 
 
+def test_a_grid_without_a_cluster_gives_the_same(
+    cupy: Any, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU before Hopper."""
+    from depthd.fusion import cuda
+
+    monkeypatch.setattr(cuda, "_load", lambda cupy, p: cuda._Kernels(cupy, p, cluster=False))
+    for size in ((641, 479), (97, 61), (1280, 720)):
+        p = parameters_for(*size)
+        grid, reference = cuda.CudaFusion(p), ReferenceFusion(p)
+        assert not grid.is_cluster
+        for _ in range(3):
+            stereo, mono = random_frame(rng, *size)
+            planes, wanted = poisoned(*size), poisoned(*size)
+            assert grid.fuse(stereo, mono, planes).fit.status is reference.fuse(stereo, mono, wanted).fit.status
+            assert_alike(planes, wanted)
+
+
 def test_the_same_frames_give_the_same_bits(cupy: Any, rng: np.random.Generator) -> None:
     from depthd.fusion.cuda import CudaFusion
 

@@ -133,3 +133,12 @@ def test_a_file_that_cannot_be_converted_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(b"no onnx")
     with pytest.raises(DepthdError, match=r"x\.onnx cannot be turned into half precision"):
         half.to_half(tmp_path / "x.onnx", tmp_path / "half.onnx")
+
+
+def test_a_value_written_twice_by_the_converter_is_written_once() -> None:
+    """As ONNX Runtime's converter before 1.32 leaves it."""
+    nodes = [onnx.helper.make_node("Cast", ["x"], ["y"], name="y_node", to=1) for _ in range(2)]
+    nodes.append(onnx.helper.make_node("Add", ["y", "y"], ["z"], name="z_node"))
+    graph = onnx.helper.make_graph(nodes, "twice", [], [])
+    half._drop_repeated(graph)
+    assert [node.name for node in graph.node] == ["y_node", "z_node"]

@@ -14,7 +14,7 @@ import pytest
 import depthd
 from depthd.frame import Camera, Fit, FitStatus, StageTimes
 from depthd.shm.errors import DamagedObject, WrongVersion
-from depthd.shm.layout import HEADER, SLOT_META, CameraState
+from depthd.shm.layout import DEVICE_COPY, DEVICE_COPY_OFFSET, DEVICE_CUDA, HEADER, SLOT_META, CameraState
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 PLANES = ("depth", "source", "sigma", "left", "stereo_depth", "mono", "xyz")
@@ -34,7 +34,7 @@ def place() -> Iterator[Place]:
     Path("/dev/shm", name).unlink(missing_ok=True)
 
 
-@pytest.fixture(params=["shm_v1_0.gz"])
+@pytest.fixture(params=["shm_v1_0.gz", "shm_v1_1.gz"])
 def golden(request: pytest.FixtureRequest) -> bytes:
     return gzip.decompress((GOLDEN / request.param).read_bytes())
 
@@ -66,6 +66,18 @@ def test_a_golden_object_is_read_whole(golden: bytes, place: Place) -> None:
         assert bytes(header["software"]).startswith(b"depthd 0.1")
         assert [int(header[counter]) for counter in ("dropped", "deadline_misses", "reconnects")] == [4, 5, 6]
         assert reader.state == CameraState.RUNNING
+
+
+def test_a_frames_copy_on_a_gpu_is_told_since_version_1_1(place: Place) -> None:
+    for version, kind in (("1_0", 0), ("1_1", DEVICE_CUDA)):
+        data = gzip.decompress((GOLDEN / f"shm_v{version}.gz").read_bytes())
+        with depthd.open(place(data)) as reader:
+            record = np.frombuffer(reader.latest()._raw, DEVICE_COPY, 1, DEVICE_COPY_OFFSET)[0]
+        assert record["kind"] == kind
+        if kind:
+            assert (record["planes"], record["offset"], record["bytes"]) == (0b11111110, 1000, 5000)
+            for field in ("uuid", "memory", "event"):
+                assert np.array_equal(record[field], np.arange(record[field].size))
 
 
 def grown(golden: bytes) -> bytearray:
