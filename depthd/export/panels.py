@@ -102,12 +102,13 @@ def comparison(stereo_depth_m: Array, mono_depth_m: Array, limit: float = 0.2) -
     scale = DepthScale.of(stereo_depth_m)
     with np.errstate(invalid="ignore", divide="ignore"):
         error = np.where(np.isfinite(stereo_depth_m), stereo_depth_m / mono_depth_m - 1.0, np.nan)
+    text = _text_scale(stereo_depth_m.shape[0])
     title = f"mono against stereo, {-100 * limit:.0f} % (purple) to {100 * limit:.0f} % (orange)"
     return _side_by_side(
         [
-            _titled("stereo depth", with_depth_bar(depth_picture(stereo_depth_m, scale), scale)),
-            _titled("fitted mono", with_depth_bar(depth_picture(mono_depth_m, scale), scale)),
-            _titled(title, signed_picture(error / limit)),
+            _titled("stereo depth", with_depth_bar(depth_picture(stereo_depth_m, scale), scale), text),
+            _titled("fitted mono", with_depth_bar(depth_picture(mono_depth_m, scale), scale), text),
+            _titled(title, signed_picture(error / limit), text),
         ]
     )
 
