@@ -1,7 +1,7 @@
 """How long from publishing a frame until a reader is awake and sees it? depthd beside other ways, all in one
 run.
 
-    python benchmarks/shm.py [--rates 30 60 1000] [--readers 1 8] [--seconds 6] [--only TEXT]
+    python benchmarks/shm.py [--rates 30 60 1000] [--readers 1 8] [--seconds 6] [--only TEXT...]
 
 Prints one table. At 1,000 frames/s the pixels are not written anew, so that the copy does not use up the
 machine; transports that copy the pixels are left out there. Rows whose library is not installed say so.
@@ -42,7 +42,7 @@ def main() -> None:
         for rate in options.rates:
             for readers in options.readers:
                 for transport in TRANSPORTS:
-                    if options.only in transport:
+                    if any(text in transport for text in options.only):
                         _print_row(transport, readers, rate, options.seconds, c_reader)
 
 
@@ -119,7 +119,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rates", type=float, nargs="+", default=[30.0, 60.0, 1000.0])
     parser.add_argument("--readers", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--seconds", type=float, default=6.0)
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", nargs="+", default=[""], help="rows whose name holds one of these")
     parser.add_argument("--read", help=argparse.SUPPRESS)
     parser.add_argument("--name", help=argparse.SUPPRESS)
     return parser.parse_args()

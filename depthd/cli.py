@@ -52,6 +52,9 @@ def run(
     ] = False,
     grayscale: cli_look.Grayscale = False,
     raw: cli_look.Raw = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Start it again if it crashes or hangs, as systemd does for the service.")
+    ] = False,
 ) -> None:
     """Run the daemon in the foreground until SIGTERM or Ctrl-C."""
     from depthd import config as configuration
@@ -65,6 +68,11 @@ def run(
         name = configuration.load(config, overrides).name
         raise typer.Exit(cli_look.run_in_window(name, arguments, grayscale, raw))
     log.configure()
+    if restart:
+        from depthd import supervisor
+
+        configuration.load(config, overrides)
+        raise typer.Exit(supervisor.supervise(supervisor.daemon_command(sys.argv[1:])))
     Daemon(lambda: configuration.load(config, overrides)).run(frames)
 
 

@@ -63,7 +63,8 @@ def build(
     for one in engines.models(model or ["depthd-small"], every, folder):
         for target in engines.targets(one, short_sides_px, shape, lambda note: typer.echo(note, err=True)):
             columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-            with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            console = Console(stderr=True)
+            with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
                 engine, is_new = engines.build(api, target, precision, folder, run, Bars(progress), again)
             typer.echo(f"{engine.plan.name}: {_verdict(engine.worst_error) if is_new else 'is there already'}")
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,7 +38,10 @@ def export(
     save_ply: Annotated[Path | None, typer.Option(help="Cloud of stereo depth: .ply or .pcd.")] = None,
     save_fullply: Annotated[Path | None, typer.Option(help="Cloud of fused depth: .ply or .pcd.")] = None,
     mp4: Annotated[Path | None, typer.Option(help="Film of the panels.")] = None,
-    rerun: Annotated[str | None, typer.Option(metavar="FILE|live", help="An .rrd file, or Rerun's viewer.")] = None,
+    rerun: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|live|URL", help="An .rrd file, Rerun's viewer, or one elsewhere (rerun+http://…)."),
+    ] = None,
     frames: Annotated[int, typer.Option(min=1, help="How many frames films and Rerun get.")] = 100,
     fps: Annotated[float, typer.Option(min=0.1, help="Rate at which the film is played.")] = 15.0,
 ) -> None:
@@ -54,9 +58,9 @@ def export(
     if rerun:
         from depthd.export.rerun_log import RerunLog
 
-        log = RerunLog(None if rerun == "live" else Path(rerun))
-        for seen in _next_frames(name, frames):
-            log.add(seen)
+        with closing(RerunLog(rerun)) as log:
+            for seen in _next_frames(name, frames):
+                log.add(seen)
         typer.echo(f"gave {frames} frames to {rerun}")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from depthd.comparison import Samples, kind_of, sample
+from depthd.comparison import Samples, fitted_depth_m, kind_of, sample
 from depthd.errors import DepthdError
 from depthd.frame import Array, Fit, FitStatus, Source
 from depthd.inprocess import take_frames
@@ -159,6 +159,17 @@ class Collector:
         scale, shift = (np.array([getattr(fit, name) for _, fit in known]) for name in ("scale", "shift"))
         slopes = [float(np.polyfit(minutes - minutes[0], values, 1)[0]) for values in (scale, shift)]
         return slopes[0] / abs(float(np.median(scale))), slopes[1] / median_stereo
+
+
+def picture_of(seen: Observation) -> Array:
+    """uint8 BGR: stereo, fitted mono and mono's error of one frame, side by side."""
+    import cv2
+
+    from depthd.export.panels import comparison
+
+    fitted_m = fitted_depth_m(seen.mono, kind_of(seen.mono, seen.stereo_depth_m), seen.fit)
+    height, width = seen.stereo_depth_m.shape
+    return comparison(seen.stereo_depth_m, cv2.resize(fitted_m, (width, height), interpolation=cv2.INTER_NEAREST))
 
 
 def linearity(samples: Samples, residual: Array) -> tuple[float, float]:

@@ -103,7 +103,6 @@ class ZedCameraConfig(Section):
         "cpu", description="Where pictures and depth are handed out; `gpu` needs SDK 5 and CuPy"
     )
     right: bool = Field(False, description="Also fetch the right picture, which only recordings need")
-    confidence: bool = Field(False, description="Also fetch the SDK's confidence in each pixel's depth")
     raw: bool = Field(False, description="Unrectified pictures and no depth; only for `depthd capture`")
     open_timeout_s: PositiveFloat = Field(5.0, description="The SDK looks this long for the camera (s)")
     real_time: bool = Field(True, description="SVO: play at the recorded pace, dropping frames, or every frame")

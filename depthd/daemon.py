@@ -9,9 +9,9 @@ from contextlib import ExitStack, closing, contextmanager
 from types import FrameType
 
 from depthd import faults
-from depthd.cameras import open_camera
+from depthd.cameras import has_device, open_camera
 from depthd.cameras.base import CameraLost, EndOfRecording
-from depthd.cameras.link import CameraLink, LinkState
+from depthd.cameras.link import CameraLink, LinkState, changes
 from depthd.config import Config
 from depthd.errors import DepthdError
 from depthd.phases import Phase
@@ -49,7 +49,7 @@ class Daemon:
         self._link = CameraLink(
             lambda: open_camera(self.config.camera),
             self._camera_told,
-            has_device=self.config.camera.kind in ("zed", "uvc"),
+            has_device=has_device(self.config.camera),
         )
 
     def run(self, frame_limit: int | None = None) -> None:
@@ -126,11 +126,19 @@ class Daemon:
         pipeline = self._pipeline
         self._reporter.lost()
         camera = self._link.reopen(pipeline.camera, str(lost))
-        if camera.camera != pipeline.camera.camera:
+        before, now = pipeline.camera.camera, camera.camera
+        if (now.width, now.height) != (before.width, before.height):
             camera.close()
-            # Readers hold the old calibration.
-            raise DepthdError("the camera came back with another calibration", "start depthd again")
+            raise DepthdError(
+                f"the camera came back with {now.width}x{now.height} px instead of {before.width}x{before.height}",
+                "start depthd again: readers hold the old size",
+            )
         pipeline.change_camera(camera)
+        if now != before:
+            # A ZED refines its calibration at every opening, and another camera may be plugged in.
+            log.warning("calibration changed: %s", "; ".join(changes(before, now)))
+            pipeline.change_matcher(self.config.matcher, self.config.mono.weights_dir)
+            pipeline.change_fusion(self.config.fusion)
         pipeline.publisher.count(reconnects=1)
         pipeline.publisher.set_state(CameraState.RUNNING)
         self._reporter.back(camera)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -86,9 +85,8 @@ def describe_shape(report: ShapeReport) -> list[str]:
     shape = report.shape
     if isinstance(shape, Plane):
         x, y, z = shape.normal
-        tilt = math.degrees(math.acos(min(1.0, abs(float(z)))))
         lines = [
-            f"plane: normal ({x:+.4f}, {y:+.4f}, {z:+.4f}), {tilt:.2f} degrees from the image plane",
+            f"plane: normal ({x:+.4f}, {y:+.4f}, {z:+.4f}), {shape.tilt_degrees:.2f} degrees from the image plane",
             f"distance from the camera {shape.distance_m:.4f} m",
         ]
     else:
@@ -107,13 +105,11 @@ def residual_picture(frame: SavedFrame, region: Region, report: ShapeReport) -> 
     """uint8 BGR: the picture in grey, the region coloured from -3 RMS (purple) to +3 RMS (orange)."""
     import cv2
 
+    from depthd.export.panels import signed_picture
+
     grey = cv2.cvtColor(cv2.cvtColor(frame.picture, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
-    level = np.clip(report.residual_m / (3 * max(report.rms_m, 1e-9)), -1, 1)
-    # Between the ends of ColorBrewer's PuOr, which colour-blind eyes tell apart.
-    ends = np.array([[129, 58, 94], [247, 247, 247], [1, 97, 230]], np.float64)
-    share = np.abs(np.nan_to_num(level))[..., None]
-    end = np.where(level[..., None] > 0, ends[2], ends[0])
-    coloured = (ends[1] * (1 - share) + end * share).astype(np.uint8)
+    level = report.residual_m / (3 * max(report.rms_m, 1e-9))
+    coloured = signed_picture(level)
     part = region.of(grey)
     part[np.isfinite(level)] = coloured[np.isfinite(level)]
     cv2.rectangle(
@@ -134,9 +130,29 @@ def residual_close_up(frame: SavedFrame, region: Region, report: ShapeReport) ->
     return picture[rows, max(region.x - across, 0) : region.x + region.width + across]
 
 
-def distance_lines(frame: SavedFrame, at: tuple[int, int], true_mm: float) -> list[str]:
-    """What fused and stereo depth say at a pixel whose distance the user has measured along the optical
-    axis.
+@dataclass(frozen=True)
+class DistanceReading:
+    """What 'fused' or 'stereo' depth says at a spot, beside what was measured there; found_mm is None where unknown."""
+
+    which: str
+    found_mm: float | None
+    true_mm: float
+
+    @property
+    def error_mm(self) -> float | None:
+        return None if self.found_mm is None else self.found_mm - self.true_mm
+
+    def __str__(self) -> str:
+        if self.found_mm is None or self.error_mm is None:
+            return f"{self.which}: unknown there"
+        percent = 100 * self.error_mm / self.true_mm
+        return f"{self.which}: {self.found_mm:.1f} mm, error {self.error_mm:+.1f} mm ({percent:+.2f} %)"
+
+
+def read_distance(frame: SavedFrame, at: tuple[int, int], true_mm: float) -> list[DistanceReading]:
+    """Of each depth that the frame has, at a pixel whose distance along the optical axis the user has measured.
+
+    Raises UsageError for a pixel outside.
     """
     x, y = at
     height, width = frame.depth_m.shape
@@ -144,18 +160,18 @@ def distance_lines(frame: SavedFrame, at: tuple[int, int], true_mm: float) -> li
         raise UsageError(f"{x},{y} is outside the picture of {width}x{height} px", "give a pixel inside it")
     half = SPOT_PX // 2
     spot = (slice(max(y - half, 0), y + half + 1), slice(max(x - half, 0), x + half + 1))
-    lines = []
-    for which in ("fused", "stereo"):
-        if which == "stereo" and frame.stereo_depth_m is None:
-            continue
+    readings = []
+    for which in ("fused", "stereo") if frame.stereo_depth_m is not None else ("fused",):
         depth_m = frame.depth_of(which)[spot]
         known = depth_m[np.isfinite(depth_m)]
-        if known.size == 0:
-            lines.append(f"{which}: unknown there")
-            continue
-        found_mm = 1e3 * float(np.median(known))
-        error = found_mm - true_mm
-        lines.append(f"{which}: {found_mm:.1f} mm, error {error:+.1f} mm ({100 * error / true_mm:+.2f} %)")
+        readings.append(DistanceReading(which, 1e3 * float(np.median(known)) if known.size else None, true_mm))
+    return readings
+
+
+def distance_lines(frame: SavedFrame, at: tuple[int, int], true_mm: float) -> list[str]:
+    """`read_distance` for the terminal, and what depthd claims of that pixel."""
+    lines = [str(reading) for reading in read_distance(frame, at, true_mm)]
+    x, y = at
     if frame.sigma is not None and frame.source is not None:
         source = Source(int(frame.source[y, x])).name.lower()
         lines.append(f"source {source}, claimed one-sigma error {100 * float(frame.sigma[y, x]):.2f} %")

@@ -125,7 +125,6 @@ class StereoFrame:
 
     left_bgr, right_bgr: uint8 (height, width, 3), rectified; right_bgr is None where the camera gives depth.
     depth_m: float32 (height, width), see the module; None until the matcher has run.
-    confidence: float32 (height, width), 1 = sure, 0 = unsure of depth_m; None where the camera does not say.
     captured_ns: CLOCK_MONOTONIC when the picture was taken; picture_clock_ns: the camera's own clock.
     """
 
@@ -136,7 +135,6 @@ class StereoFrame:
     left_bgr: Array
     right_bgr: Array | None = None
     depth_m: Array | None = None
-    confidence: Array | None = None
 
     def check(self) -> StereoFrame:
         """Raises ValueError, naming the array, unless every array keeps its contract. Returns itself."""
@@ -146,8 +144,6 @@ class StereoFrame:
             check_array("right_bgr", self.right_bgr, np.uint8, (*size, 3))
         if self.depth_m is not None:
             check_array("depth_m", self.depth_m, np.float32, size)
-        if self.confidence is not None:
-            check_array("confidence", self.confidence, np.float32, size)
         return self
 
 

@@ -4,6 +4,7 @@ optical axis.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,6 +30,11 @@ class Plane:
     def residual_m(self, points: Array) -> Array:
         """Signed distance of (n, 3) points from the plane, > 0 towards the camera."""
         return points @ self.normal + self.distance_m
+
+    @property
+    def tilt_degrees(self) -> float:
+        """Angle between the plane and the image plane."""
+        return math.degrees(math.acos(min(1.0, abs(float(self.normal[2])))))
 
 
 @dataclass(frozen=True)

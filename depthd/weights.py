@@ -22,6 +22,7 @@ from depthd.mono.model import (
     LOCAL_MANIFEST,
     HubFile,
     Manifest,
+    Model,
     ModelCard,
     load_manifest,
     locate,
@@ -117,11 +118,13 @@ def add(
     """Copies an .onnx file into the weights folder and writes a card for it into local.yaml.
 
     inputs: the names of the left and the right one, of a stereo network (output kind disparity).
-    Raises UsageError.
+    Raises UsageError, and DepthdError for a file that is no network.
     """
     folder = folder or WEIGHTS_DIR
     if not file.is_file():
         raise UsageError(f"there is no file {file}", "give the .onnx file to add")
+    if output_kind == "disparity" and inputs is None:
+        raise UsageError("a stereo network has two inputs", "name them: --inputs LEFT RIGHT")
     name = name or file.stem
     manifest = load_manifest(folder)
     if name in manifest.models and manifest.models[name].sha256 != checksum(file):
@@ -140,6 +143,7 @@ def add(
         },
         remedy="see `depthd weights add --help`",
     )
+    _must_run(Model(name, card, file))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f".{name}.onnx.{os.getpid()}"
@@ -150,6 +154,15 @@ def add(
     local = _local_manifest(folder)
     _write_local(folder, local.model_copy(update={"models": {**local.models, name: card}}))
     return card
+
+
+def _must_run(model: Model) -> None:
+    """Raises DepthdError for a file that is no network with a picture going in, or two."""
+    from depthd.mono.onnx import input_of, open_session
+
+    session = open_session(model)
+    if model.card.right_input is None:
+        input_of(session, model)
 
 
 def _state_of(name: str, card: ModelCard, manifest: Manifest, folder: Path | None) -> ModelState:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 TITLE = "depthd (q: close, s: save)"
 POLL_MS = 15
+ESCAPE = 27
+CLOSED = "closed"
 
 
 def check_windows() -> None:
@@ -51,13 +53,9 @@ def picture_of(frame: Frame, grayscale: bool, raw: bool) -> Array:
 
 def show(reader: Reader, grayscale: bool, raw: bool, check: Callable[[], None], say: Callable[[str], None]) -> None:
     """Shows frames until q or Esc is pressed or the window is closed. `check` may raise to end it."""
-    import cv2
-
     from depthd.shm.errors import Overwritten, Timeout
 
-    cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
-    sized = False
-    try:
+    with Window(TITLE) as window:
         while True:
             check()
             try:
@@ -66,16 +64,48 @@ def show(reader: Reader, grayscale: bool, raw: bool, check: Callable[[], None], 
                 frame = None
             if frame is not None:
                 picture = picture_of(frame, grayscale, raw)
-                if not sized:
-                    cv2.resizeWindow(TITLE, picture.shape[1], picture.shape[0])
-                    sized = True
-                cv2.imshow(TITLE, picture)
-            key = cv2.waitKey(POLL_MS) & 0xFF
-            if key == ord("s") and frame is not None:
+                window.put(picture)
+            key = window.key()
+            if key == "s" and frame is not None:
                 path = Path(f"depthd-{frame.id:08d}.png")
                 write_picture(path, picture)
                 say(f"wrote {path}")
-            if key in (ord("q"), 27) or cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
+            if key == CLOSED:
                 return
-    finally:
+
+
+class Window:
+    """A window to put pictures in. To be used with `with`."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._sized = False
+
+    def __enter__(self) -> Window:
+        import cv2
+
+        cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        import cv2
+
         cv2.destroyAllWindows()
+
+    def put(self, picture: Array) -> None:
+        """Shows a uint8 picture, grey or BGR."""
+        import cv2
+
+        if not self._sized:
+            cv2.resizeWindow(self._title, picture.shape[1], picture.shape[0])
+            self._sized = True
+        cv2.imshow(self._title, picture)
+
+    def key(self) -> str:
+        """The key that was pressed meanwhile, or an empty text; CLOSED after q, Esc, or when the window is gone."""
+        import cv2
+
+        code = cv2.waitKey(POLL_MS) & 0xFF
+        if code in (ord("q"), ESCAPE) or cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1:
+            return CLOSED
+        return chr(code) if code < 128 else ""

@@ -235,8 +235,8 @@ DEPTHD_FUNCTION uint16_t depthd_half(float value)
     return value == value ? (uint16_t)(rounded - (112u << 10)) : (uint16_t)0x7E00u;
 }
 
-/* Decides one pixel. x is NaN where mono is unknown or nothing was fitted; a NaN goes through to what is made of it. Stereo that is
- * kept is passed on bit by bit. Stereo and mono are compared as squares, and times stereo_m. */
+/* Decides one pixel. x is NaN where mono is unknown or nothing was fitted; a NaN goes through to what is made of it. Stereo
+ * that is kept is passed on bit by bit. Stereo and mono are compared as squares, times stereo_m: so one division is enough. */
 DEPTHD_FUNCTION DepthdPixel depthd_merge_pixel(
     float stereo_m, float x, float correction, float mono_sigma, float rim_share, float near_claim, const DepthdMergeParameters *p)
 {

@@ -111,7 +111,7 @@ static void describe_row(void *context, int row, int worker)
     rim_of_row(f, row, (Rim *)depthd_scratch_of(f, worker));
 }
 
-/* [1 4 6 4 1] / 16 across the rows of cells: two passes of [1 2 1] / 4, of which the first one writes nothing beyond the border. */
+/* [1 4 6 4 1] / 16 across the rows of cells: two passes of [1 2 1] / 4, the first of which writes nothing beyond the border. */
 DEPTHD_WIDE static void bend_row(const DepthdFusion *f, int row)
 {
     const int columns = f->p.columns, rows = f->p.rows, first = row * columns;

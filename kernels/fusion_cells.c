@@ -117,17 +117,18 @@ static inline __attribute__((always_inline)) void add_columns(const PixelRow *ro
         const Lanes x = lower + (upper - lower) * rows[r].x_part;
         const Mask known = x == x, measured = known & (depth_m >= nearest_m) & (depth_m <= farthest_m);
         const Lanes inverse = WHERE(measured, one / depth_m);
-        const HalfLanes left = __builtin_shufflevector(inverse, inverse, 0, 1, 2, 3);
-        const HalfLanes right = __builtin_shufflevector(inverse, inverse, 4, 5, 6, 7);
-        const DoubleLanes lefts = __builtin_convertvector(left, DoubleLanes), rights = __builtin_convertvector(right, DoubleLanes);
+        HalfLanes halves[2];
+        memcpy(halves, &inverse, sizeof halves);
+        const DoubleLanes left = __builtin_convertvector(halves[0], DoubleLanes);
+        const DoubleLanes right = __builtin_convertvector(halves[1], DoubleLanes);
         counted += WHERE(measured, one);
         known_count += WHERE(known, one);
         x_measured += WHERE(measured, x);
         x_all += WHERE(known, x);
-        rho[0] += lefts;
-        rho[1] += rights;
-        rho_squared[0] += lefts * lefts;
-        rho_squared[1] += rights * rights;
+        rho[0] += left;
+        rho[1] += right;
+        rho_squared[0] += left * left;
+        rho_squared[1] += right * right;
     }
     *(Lanes *)(sums.count + first) = counted;
     *(Lanes *)(sums.known + first) = known_count;

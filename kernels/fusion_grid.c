@@ -12,8 +12,8 @@ DEPTHD_WIDE void depthd_find_levels(const DepthdFusion *f, const float *x, int c
 typedef double NodePair __attribute__((vector_size(32), aligned(8), may_alias));
 
 /* Adds a sample to the eight nodes around it, by nearness. */
-static inline __attribute__((always_inline)) void add_sample(const DepthdFusion *f, Node *lower_row, Node *upper_row, double down,
-                                                             int i)
+static inline __attribute__((always_inline)) void add_sample(const DepthdFusion *f, Node *lower_row, Node *upper_row,
+                                                             double down, int i)
 {
     const int level = depthd_smaller((int)f->level[i], DEPTHD_GRID_LEVELS - 2), node = f->sample_node[i] + level;
     const double up = (double)f->level[i] - level, right = f->sample_right[i];

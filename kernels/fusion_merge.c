@@ -25,8 +25,7 @@ typedef struct Row {
 enum { BLOCK = 256, BYTES = 32 };
 typedef uint8_t Bytes __attribute__((vector_size(BYTES), aligned(1), may_alias));
 
-/* Some pixels of a row before they are packed. Four bytes per value, so that all planes have the same number of values in a vector
- * register. */
+/* Some pixels of a row before they are packed. Four bytes per value, so that a vector register holds as many of each. */
 typedef struct Block {
     int32_t source[BLOCK];
     float sigma[BLOCK];

@@ -44,6 +44,7 @@ typedef struct depthd_waker {
     pthread_t thread;
     uint32_t *wake;  /* the futex word that readers wait on */
     uint32_t posted; /* atomic, futex: changes with every request */
+    uint32_t many;   /* atomic: more than one reader slept when the last frame came */
     uint32_t stop;   /* atomic */
     int runs;
 } depthd_waker;

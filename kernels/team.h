@@ -1,7 +1,7 @@
 /* A few threads that share the parts of one job after the other while a frame is worked.
  *
- * The caller works too and never waits for a helper that sleeps or that the system does not run: helpers take parts as they come,
- * and only parts that somebody has begun are waited for. What a part computes must not depend on who works it.
+ * The caller works too and never waits for a helper that sleeps or that the system does not run: helpers take parts as they
+ * come, and only parts that somebody has begun are waited for. What a part computes must not depend on who works it.
  */
 #ifndef DEPTHD_TEAM_H
 #define DEPTHD_TEAM_H

@@ -1,8 +1,19 @@
 """Every way a stereo picture reaches depthd, behind one interface."""
 
+from pathlib import Path
+
 from depthd import paths
 from depthd.cameras.base import CameraSource
 from depthd.config import CameraConfig
+
+
+def has_device(config: CameraConfig) -> bool:
+    """Whether the camera is a device of this machine, which appears when it is plugged in; a stream or a file
+    never does.
+    """
+    if config.kind == "zed":
+        return config.svo is None and config.stream is None
+    return config.kind == "uvc" and not Path(config.device).is_file()
 
 
 def open_camera(config: CameraConfig) -> CameraSource:

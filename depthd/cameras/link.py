@@ -12,9 +12,11 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from enum import Enum
 
 from depthd.cameras.base import CameraLost, CameraSource
+from depthd.frame import Camera
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
@@ -95,6 +97,15 @@ class CameraLink:
             if self._attached() - attached_before:
                 self._pause_s = FIRST_PAUSE_S
                 return
+
+
+def changes(before: Camera, now: Camera) -> list[str]:
+    """One text a field of the calibration that differs: 'fx 267.1 -> 267.4'."""
+    return [
+        f"{field.name} {getattr(before, field.name):g} -> {getattr(now, field.name):g}"
+        for field in fields(Camera)
+        if getattr(before, field.name) != getattr(now, field.name)
+    ]
 
 
 def attached_devices() -> frozenset[str]:

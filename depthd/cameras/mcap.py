@@ -27,9 +27,7 @@ class McapCamera:
 
     def __init__(self, path: Path, fps: float, loop: bool = True, real_time: bool = True) -> None:
         self._path = path
-        self._fps = fps
         self._loop = loop
-        self._real_time = real_time
         self._reader = MessageReader()
         self._frames = self._play()
         try:
@@ -40,7 +38,7 @@ class McapCamera:
                 "record with shared_memory.planes: [left, stereo_depth]",
             ) from None
         self._camera = camera_of(self._first["left_info"], self._first["right_info"])
-        self._pacing = Pacing(self.period_s)
+        self._pacing = Pacing(fps, real_time)
         self._index = 0
 
     @property
@@ -53,7 +51,7 @@ class McapCamera:
 
     @property
     def period_s(self) -> float:
-        return 1 / self._fps if self._real_time else 0.0
+        return self._pacing.period_s
 
     def grab(self) -> StereoFrame:
         due, captured_ns = self._pacing.next_frame()

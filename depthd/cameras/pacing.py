@@ -7,11 +7,13 @@ import time
 
 class Pacing:
     """Counts frames at a fixed period. In real time, frames whose moment has passed are left out of the count
-    given, as a camera drops what nobody takes; with period 0, every frame comes at once.
+    given, as a camera drops what nobody takes; else every frame comes at once, and `period_s` is 0.
     """
 
-    def __init__(self, period_s: float) -> None:
-        self._period_ns = round(period_s * 1e9)
+    def __init__(self, fps: float, real_time: bool) -> None:
+        self.fps = fps
+        self.period_s = 1 / fps if real_time else 0.0
+        self._period_ns = round(self.period_s * 1e9)
         self._next = 0
         self._start_ns: int | None = None
 
@@ -31,3 +33,7 @@ class Pacing:
                 time.sleep((due - now) / 1e9)
         self._next = index + 1
         return index, due
+
+    def picture_clock_ns(self, index: int) -> int:
+        """When a camera's own clock, started with frame 0, would have taken this frame."""
+        return round(index / self.fps * 1e9)

@@ -70,7 +70,7 @@ class VideoRecordingCamera:
         return StereoFrame(
             index=index,
             captured_ns=captured_ns,
-            picture_clock_ns=round(index / self._video.fps * 1e9),
+            picture_clock_ns=self._video.pacing.picture_clock_ns(index),
             camera=self._camera,
             left_bgr=np.ascontiguousarray(picture[:, : self._camera.width]),
             right_bgr=np.ascontiguousarray(picture[:, self._camera.width :]),
@@ -104,7 +104,7 @@ class RecordingCamera:
                 f"there is no picture pair in {folder}",
                 "name them left_000001.png and right_000001.png, or left/ and right/",
             )
-        self._pacing = Pacing(self.period_s)
+        self._pacing = Pacing(config.fps, config.real_time)
 
     @property
     def camera(self) -> Camera:
@@ -116,7 +116,7 @@ class RecordingCamera:
 
     @property
     def period_s(self) -> float:
-        return 1 / self._config.fps if self._config.real_time else 0.0
+        return self._pacing.period_s
 
     def grab(self) -> StereoFrame:
         index, captured_ns = self._pacing.next_frame()
@@ -127,7 +127,7 @@ class RecordingCamera:
         return StereoFrame(
             index=index,
             captured_ns=captured_ns,
-            picture_clock_ns=round(index / self._config.fps * 1e9),
+            picture_clock_ns=self._pacing.picture_clock_ns(index),
             camera=self._camera,
             left_bgr=left,
             right_bgr=right,

@@ -29,16 +29,15 @@ class VideoFile:
             raise UsageError(f"{path} is not a video that OpenCV can read", "give another file")
         self.size = tuple(int(self._video.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         """Width and height of the whole picture."""
-        self.fps = self._video.get(cv2.CAP_PROP_FPS) or fps or DEFAULT_FPS
-        self.period_s = 1 / self.fps if real_time else 0.0
-        self._pacing = Pacing(self.period_s)
+        self.pacing = Pacing(self._video.get(cv2.CAP_PROP_FPS) or fps or DEFAULT_FPS, real_time)
+        self.period_s = self.pacing.period_s
         self._next = 0
 
     def read(self) -> tuple[int, int, NDArray[np.uint8]]:
         """Waits until a frame is due: its index, when it was due (CLOCK_MONOTONIC, ns), and the whole
         picture.
         """
-        index, captured_ns = self._pacing.next_frame()
+        index, captured_ns = self.pacing.next_frame()
         while self._next <= index:
             self._advance(self._video.grab)
         whole, picture = self._video.retrieve()

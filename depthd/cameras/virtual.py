@@ -65,7 +65,7 @@ class VirtualCamera:
         self._slot = 0
         # Compiles, or loads what an earlier process compiled, before time counts.
         self._fill(0, 0)
-        self._pacing = Pacing(self.period_s)
+        self._pacing = Pacing(config.fps, config.real_time)
 
     @property
     def camera(self) -> Camera:
@@ -77,7 +77,7 @@ class VirtualCamera:
 
     @property
     def period_s(self) -> float:
-        return 1 / self._config.fps if self._config.real_time else 0.0
+        return self._pacing.period_s
 
     def grab(self) -> StereoFrame:
         index, captured_ns = self._pacing.next_frame()
@@ -86,7 +86,7 @@ class VirtualCamera:
         return StereoFrame(
             index=index,
             captured_ns=captured_ns,
-            picture_clock_ns=round(index / self._config.fps * 1e9),
+            picture_clock_ns=self._pacing.picture_clock_ns(index),
             camera=self._camera,
             left_bgr=self._pictures[slot, 0],
             right_bgr=self._pictures[slot, 1],

@@ -37,7 +37,6 @@ class _Mats:
     left: Any
     depth: Any | None
     right: Any | None
-    confidence: Any | None
 
 
 class ZedCamera:
@@ -85,7 +84,9 @@ class ZedCamera:
         self._slot = (self._slot + 1) % FRAMES_IN_FLIGHT
         mats, resolution = self._mats[self._slot], self._resolution
         self._need(self._zed.retrieve_image(mats.left, self._left_view, self._memory, resolution))
-        depth = right = confidence = None
+        # At once, while the picture is in the cache.
+        left = self._bgr_of(mats.left, self._bgr)
+        depth = right = None
         if mats.depth is not None:
             measure = self._sl.MEASURE.DEPTH
             self._need(self._zed.retrieve_measure(mats.depth, measure, self._memory, resolution))
@@ -93,10 +94,6 @@ class ZedCamera:
         if mats.right is not None:
             self._need(self._zed.retrieve_image(mats.right, self._right_view, self._memory, resolution))
             right = self._bgr_of(mats.right, self._right_bgr)
-        if mats.confidence is not None:
-            measure = self._sl.MEASURE.CONFIDENCE
-            self._need(self._zed.retrieve_measure(mats.confidence, measure, self._memory, resolution))
-            confidence = confidence_of(self._data(mats.confidence))
         self._wait_for_gpu()
         picture_ns = self._zed.get_timestamp(self._sl.TIME_REFERENCE.IMAGE).get_nanoseconds()
         return StereoFrame(
@@ -104,10 +101,9 @@ class ZedCamera:
             captured_ns=self._monotonic(picture_ns),
             picture_clock_ns=picture_ns,
             camera=self._camera,
-            left_bgr=self._bgr_of(mats.left, self._bgr),
+            left_bgr=left,
             right_bgr=right,
             depth_m=depth,
-            confidence=confidence,
         )
 
     def record_svo(self, path: Path) -> None:
@@ -123,7 +119,7 @@ class ZedCamera:
         """GPU buffers go first: close() destroys the CUDA context in which they may live."""
         if self._memory_is_gpu:
             for mats in self._mats:
-                for mat in (mats.left, mats.depth, mats.right, mats.confidence):
+                for mat in (mats.left, mats.depth, mats.right):
                     if mat is not None:
                         mat.free(self._sl.MEM.GPU)
         self._mats = []
@@ -255,7 +251,6 @@ class ZedCamera:
                 mat(pixel),
                 None if config.raw else mat(real),
                 mat(pixel) if config.right or config.raw else None,
-                mat(real) if config.confidence else None,
             )
             for _ in range(FRAMES_IN_FLIGHT)
         ]
@@ -348,14 +343,6 @@ class ZedCamera:
         now = time.monotonic_ns()
         age = time.time_ns() - picture_ns
         return now - age if self._live and 0 <= age < OLDEST_LIVE_NS else now
-
-
-def confidence_of(measure: Array) -> Array:
-    """ZED's confidence (1 = sure, 100 = unsure, NaN = no depth) to depthd's: 1 = sure, 0 = unsure or none."""
-    scaled = ((100.0 - measure) / 99.0).clip(0.0, 1.0).astype(np.float32)
-    # Comparisons with NaN are false, on the CPU and on the GPU.
-    scaled[~(scaled >= 0.0)] = 0.0
-    return scaled
 
 
 def _address(stream: str) -> tuple[str, int]:

@@ -69,7 +69,12 @@ def capture(
     """
     if not options.save and not options.record:
         raise UsageError("there is nothing to write", "give --save, --record, or both")
-    options.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        options.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"the folder {options.folder} cannot be made ({error.strerror or error})", "give another --outdir"
+        ) from None
     started, last_progress, last_taken = time.monotonic(), 0.0, -np.inf
     frames = missed = 0
     expected: int | None = None

@@ -1,8 +1,14 @@
-"""Point clouds in the two formats that other tools read: PLY and PCD, both binary."""
+"""Point clouds in the two formats that other tools read: PLY and PCD, both binary.
+
+Open3D writes them where it is installed, and the small writers here where it is not: the same points with the same
+fields in the same order.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,11 +31,26 @@ def write_cloud(path: Path, frame: SavedFrame, which: str) -> int:
     depth_m = np.where(np.isfinite(frame.depth_of(which)), frame.depth_of(which), np.float32(np.nan))
     vertices = points_of(depth_m, frame.picture, frame.sources, frame.camera)
     with written_whole(path) as part:
-        if path.suffix == ".ply":
+        if len(vertices) and _open3d_wrote(part, vertices):
+            pass
+        elif path.suffix == ".ply":
             write_ply(part, vertices)
         else:
             part.write_bytes(pcd_bytes(vertices))
     return len(vertices)
+
+
+def _open3d_wrote(part: Path, vertices: Array) -> bool:
+    """False where Open3D is not installed, or cannot write there."""
+    try:
+        open3d: Any = import_module("open3d").t
+    except ImportError:
+        return False
+    cloud = open3d.geometry.PointCloud()
+    cloud.point.positions = np.stack([vertices[name] for name in ("x", "y", "z")], axis=1)
+    cloud.point.colors = np.stack([vertices[name] for name in ("red", "green", "blue")], axis=1)
+    cloud.point.source = np.ascontiguousarray(vertices["source"])[:, None]
+    return bool(open3d.io.write_point_cloud(str(part), cloud))
 
 
 def pcd_bytes(vertices: Array) -> bytes:

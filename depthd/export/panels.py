@@ -80,6 +80,38 @@ def source_picture(source: Array) -> Array:
     return colours[source]
 
 
+def signed_picture(level: Array) -> Array:
+    """float -1 to 1 (clipped) -> uint8 BGR: purple, white, orange; not finite: hatched.
+
+    Between the ends of ColorBrewer's PuOr, which colour-blind eyes tell apart.
+    """
+    below, middle, above = (np.array(colour, np.float64) for colour in ((129, 58, 94), (247, 247, 247), (1, 97, 230)))
+    known = np.isfinite(level)
+    share = np.clip(np.abs(np.where(known, level, 0.0)), 0.0, 1.0)[..., None]
+    end = np.where(np.where(known, level, 0.0)[..., None] > 0, above, below)
+    picture = (middle * (1 - share) + end * share).astype(np.uint8)
+    picture[~known] = _hatching(level.shape)[~known]
+    return picture
+
+
+def comparison(stereo_depth_m: Array, mono_depth_m: Array, limit: float = 0.2) -> Array:
+    """Stereo depth, fitted mono's depth of the same size on the same scale, and how far mono is off, side by side.
+
+    limit: the relative error in inverse depth at which the colours end.
+    """
+    scale = DepthScale.of(stereo_depth_m)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        error = np.where(np.isfinite(stereo_depth_m), stereo_depth_m / mono_depth_m - 1.0, np.nan)
+    title = f"mono against stereo, {-100 * limit:.0f} % (purple) to {100 * limit:.0f} % (orange)"
+    return _side_by_side(
+        [
+            _titled("stereo depth", with_depth_bar(depth_picture(stereo_depth_m, scale), scale)),
+            _titled("fitted mono", with_depth_bar(depth_picture(mono_depth_m, scale), scale)),
+            _titled(title, signed_picture(error / limit)),
+        ]
+    )
+
+
 def with_depth_bar(picture: Array, scale: DepthScale) -> Array:
     """Adds a colour bar in metres at the right."""
     height = picture.shape[0]
@@ -122,11 +154,12 @@ def overview(
 ) -> Array:
     """Left picture, stereo depth with its holes, fused depth and source map in one picture, two by two."""
     scale = DepthScale.of(depth_m)
+    text = _text_scale(left_bgr.shape[0])
     panels = [
-        _titled("left picture", left_bgr),
-        _titled("stereo depth", with_depth_bar(depth_picture(stereo_depth_m, scale), scale)),
-        _titled("whom each pixel comes from", with_source_legend(source_picture(source), share_per_source)),
-        _titled("fused depth", with_depth_bar(depth_picture(depth_m, scale), scale)),
+        _titled("left picture", left_bgr, text),
+        _titled("stereo depth", with_depth_bar(depth_picture(stereo_depth_m, scale), scale), text),
+        _titled("whom each pixel comes from", with_source_legend(source_picture(source), share_per_source), text),
+        _titled("fused depth", with_depth_bar(depth_picture(depth_m, scale), scale), text),
     ]
     rows = [_side_by_side(panels[:2]), _side_by_side(panels[2:])]
     width = max(row.shape[1] for row in rows)
@@ -139,10 +172,8 @@ def write_picture(path: Path, picture: Array) -> None:
         raise DepthdError(f"cannot write the picture {path}", "check the folder and the free space")
 
 
-def _titled(title: str, picture: Array) -> Array:
-    height, width = picture.shape[:2]
-    text = _text_scale(height)
-    strip = np.zeros((round(36 * text), width, 3), np.uint8)
+def _titled(title: str, picture: Array, text: float) -> Array:
+    strip = np.zeros((round(36 * text), picture.shape[1], 3), np.uint8)
     _write(strip, title, (round(8 * text), round(25 * text)), text)
     return np.concatenate([strip, picture], axis=0)
 

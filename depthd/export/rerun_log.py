@@ -16,25 +16,33 @@ if TYPE_CHECKING:
     from depthd.shm.reader import Frame
 
 MOST_POINTS = 100_000
+REMOTE = ("rerun+http://", "rerun+https://", "rerun://")
 
 
 class RerunLog:
-    """Opens Rerun's viewer, or writes an .rrd file where a path is given. Raises DepthdError without
-    rerun-sdk.
+    """Writes an .rrd file, opens Rerun's viewer (`live`), or sends to one that runs on another machine
+    (`rerun+http://HOST:9876/proxy`). Raises DepthdError without rerun-sdk.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, target: str) -> None:
         try:
             import rerun
             import rerun.blueprint as layout
         except ModuleNotFoundError:
             raise DepthdError("this needs rerun-sdk", "pip install 'depthd[viz]'") from None
         self._rerun = rerun
-        rerun.init("depthd", spawn=path is None)
-        if path is not None:
+        rerun.init("depthd", spawn=target == "live")
+        if target.startswith(REMOTE):
+            rerun.connect_grpc(target)
+        elif target != "live":
+            path = Path(target)
             path.parent.mkdir(parents=True, exist_ok=True)
             rerun.save(str(path))
         rerun.send_blueprint(_layout(layout))
+
+    def close(self) -> None:
+        """Waits until everything is written or sent."""
+        self._rerun.disconnect()
 
     def add(self, frame: Frame) -> None:
         """Logs one frame; the caller has copied it."""

@@ -24,12 +24,22 @@ def open_engine(config: MonoConfig, memory: DeviceMemory | None = None) -> MonoE
     if config.engine == "tensorrt":
         return _open_tensorrt(config, memory)
     portable = (_open_onnx_half, _open_onnx) if _half_precision_is_possible(config) else (_open_onnx,)
-    openers = portable if config.engine == "onnx" else (_open_tensorrt, *portable)
+    openers = (_open_tensorrt, *portable) if _tensorrt_is_wanted(config) else portable
     if len(openers) == 1:
         return openers[0](config, memory)
     from depthd.mono.fallback import FirstThatWorks
 
     return FirstThatWorks(config, [partial(opener, memory=memory) for opener in openers])
+
+
+def _tensorrt_is_wanted(config: MonoConfig) -> bool:
+    """`auto` tries TensorRT where there is a GPU, and does not speak of it elsewhere."""
+    from depthd.mono.device import find_device
+
+    if config.engine == "auto" and find_device() is None:
+        log.debug("mono engine: TensorRT is not tried, since there is no GPU that CuPy sees")
+        return False
+    return config.engine == "auto"
 
 
 def _half_precision_is_possible(config: MonoConfig) -> bool:

@@ -12,6 +12,10 @@ class MonoEngine(Protocol):
     """A loaded network. `open_engine` chooses by configuration."""
 
     @property
+    def title(self) -> str:
+        """What runs the network, for the log."""
+
+    @property
     def card(self) -> ModelCard:
         """What the network is and what its output means."""
 

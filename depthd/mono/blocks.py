@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from depthd.mono.attention import fuse_attention
-from depthd.mono.graph import Graph
+from depthd.mono.graph import Graph, drop_unused
 
 HALF_OF_A_PERCENT = 5e-3
 """Constants of a pattern may have been rounded to half precision."""
@@ -20,7 +20,7 @@ HALF_OF_A_PERCENT = 5e-3
 
 def fuse_blocks(model: Any) -> dict[str, int]:
     """Rewrites the onnx model in place; returns how often each operator took the place of several."""
-    found = {"MultiHeadAttention": fuse_attention(model)}
+    found = {"LayerNormalization": _restore_norms(model), "MultiHeadAttention": fuse_attention(model)}
     for name, fuse in (
         ("LayerScale", _fold_layer_scales),
         ("Bias", _give_attentions_their_biases),
@@ -32,6 +32,21 @@ def fuse_blocks(model: Any) -> dict[str, int]:
         if found[name]:
             graph.finish(model)
     return found
+
+
+def _restore_norms(model: Any) -> int:
+    """Norms that an export below opset 17 spelled out become one operator again, by ONNX Runtime's own finder."""
+    from onnxruntime.transformers.fusion_layernorm import FusionLayerNormalization
+    from onnxruntime.transformers.onnx_model import OnnxModel
+
+    wrapped = OnnxModel(model)
+    finder = FusionLayerNormalization(wrapped)
+    finder.apply()
+    restored = len(finder.nodes_to_add)
+    if restored:
+        wrapped.topological_sort()
+        drop_unused(model.graph)
+    return restored
 
 
 def _fold_layer_scales(graph: Graph) -> int:

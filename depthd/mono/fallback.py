@@ -24,7 +24,7 @@ class FirstThatWorks:
     """A MonoEngine that becomes one of several when the picture's size is known.
 
     Whether there is a TensorRT engine, and whether it passes the golden check, is only known for a size. The
-    log says why an engine was passed over. The error of the last one is raised.
+    log says in one line which engine was taken, and why not one before it. The error of the last one is raised.
     """
 
     def __init__(self, config: MonoConfig, openers: Sequence[Opener]) -> None:
@@ -34,18 +34,27 @@ class FirstThatWorks:
         self._engine: MonoEngine | None = None
 
     @property
+    def title(self) -> str:
+        return self._engine.title if self._engine is not None else "none yet"
+
+    @property
     def card(self) -> ModelCard:
         return self._card
 
     def prepare(self, height: int, width: int) -> None:
         self.close()
+        reasons: list[str] = []
         for opener in self._openers[:-1]:
             try:
-                self._engine = self._prepared(opener, height, width)
+                self._take(self._prepared(opener, height, width), reasons)
                 return
             except DepthdError as error:
-                log.info("passed over: %s", error)
-        self._engine = self._prepared(self._openers[-1], height, width)
+                reasons.append(str(error))
+        self._take(self._prepared(self._openers[-1], height, width), reasons)
+
+    def _take(self, engine: MonoEngine, reasons: Sequence[str]) -> None:
+        self._engine = engine
+        log.info("mono engine: %s%s", engine.title, f", since {'; '.join(reasons)}" if reasons else "")
 
     def infer(self, left_bgr: Array) -> Array:
         if self._engine is None:

@@ -42,6 +42,8 @@ class OnnxEngine:
     memory: the device and the stream that the CUDA provider works on; of its own where none is given.
     """
 
+    title = "ONNX Runtime"
+
     def __init__(
         self,
         model: Model,

@@ -140,6 +140,8 @@ class HalfOnnxEngine:
     where the provider does not load, or where no recipe passes the golden check.
     """
 
+    title = "ONNX Runtime in half precision"
+
     def __init__(
         self,
         model: Model,

@@ -160,6 +160,8 @@ class TensorRtEngine:
     or where the engine there is fails the golden check.
     """
 
+    title = "TensorRT"
+
     def __init__(
         self,
         api: TensorRt,

@@ -30,7 +30,7 @@ _SENSORS = Path("/sys/class/hwmon")
 _CONFIG_OPTIONS = {"-c": "config", "--config": "config", "--set": "set"}
 
 
-def health_of(name: str) -> dict[str, Any]:
+def health_of(name: str, socket: Path | None = None) -> dict[str, Any]:
     """Everything known about the writer of `name`, as JSON; never raises for what is not to be had."""
     report: dict[str, Any] = {
         "name": name,
@@ -51,16 +51,16 @@ def health_of(name: str) -> dict[str, Any]:
                 "description": _text(header["description"]),
                 "software": _text(header["software"]) if "software" in header.dtype.names else "",
             }
-            report["configuration"] = in_force(name) or configuration_of(int(header["pid"]))
+            report["configuration"] = in_force(name, socket) or configuration_of(int(header["pid"]))
     except DepthdError as error:
         report["error"] = str(error)
     return report
 
 
-def in_force(name: str) -> str | None:
+def in_force(name: str, socket: Path | None) -> str | None:
     """The configuration that the daemon itself says; None where it has no control socket."""
     try:
-        return str(control.ask(control.find_socket(name), {})["configuration"])
+        return str(control.ask(socket or control.find_socket(name), {})["configuration"])
     except DepthdError:
         return None
 

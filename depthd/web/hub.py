@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from depthd.web.encode import PARTS, EncodedFrame
 
 IN_FLIGHT = 2
-"""Frames that a viewer may have been sent without having drawn them. One more would only make pictures
+"""Frames that a viewer may have been sent without having decoded them. One more would only make pictures
 older.
 """
 
@@ -36,7 +36,7 @@ class Demand:
 
 @dataclass(eq=False)
 class Viewer:
-    """One open page. It gets the newest frame when it has drawn the last but one; frames between are
+    """One open page. It gets the newest frame when it has decoded the last but one; frames between are
     dropped.
     """
 
@@ -54,9 +54,11 @@ class Viewer:
     def ready(self) -> bool:
         if self.hold_next:
             return True
-        return not self.holding and self.in_flight < IN_FLIGHT and self.next_message is None
+        return not self.holding and self.in_flight < IN_FLIGHT
 
     def send_next(self, message: bytes) -> None:
+        # One that takes the place of another is not one more.
+        self.in_flight += self.next_message is None
         self.next_message = message
         self.wake.set()
 
@@ -73,7 +75,6 @@ class Viewer:
                 await self.connection.send_str(pong)
             if self.next_message is not None:
                 message, self.next_message = self.next_message, None
-                self.in_flight += 1
                 await self.connection.send_bytes(message)
 
 

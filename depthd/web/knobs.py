@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from depthd import control
@@ -13,14 +14,17 @@ _SHOWN = (
 )  # fmt: skip
 
 
-def read(name: str) -> list[dict[str, Any]]:
-    """The knobs of a running daemon. Raises DepthdError where it has none."""
-    return _shown(control.ask(control.find_socket(name), {}))
+def read(name: str, socket: Path | None) -> list[dict[str, Any]]:
+    """The knobs of a running daemon. socket: its control socket, None: where it is by default.
+
+    Raises DepthdError where it has none.
+    """
+    return _shown(control.ask(socket or control.find_socket(name), {}))
 
 
-def turn(name: str, change: dict[str, Any]) -> list[dict[str, Any]]:
+def turn(name: str, socket: Path | None, change: dict[str, Any]) -> list[dict[str, Any]]:
     """Changes one and returns all as they are then. Raises DepthdError."""
-    return _shown(control.ask(control.find_socket(name), {"set": change}))
+    return _shown(control.ask(socket or control.find_socket(name), {"set": change}))
 
 
 def change_of(text: str) -> dict[str, Any]:

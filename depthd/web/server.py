@@ -50,13 +50,18 @@ _LONGEST_MESSAGE = 4096
 
 @dataclass(frozen=True)
 class ViewOptions:
-    """name: of the shared memory. token: None lets depthd decide (see depthd/web/access.py)."""
+    """name: of the shared memory. token: None lets depthd decide (see depthd/web/access.py). picture: jpeg or webp.
+
+    control: the daemon's control socket where it is not in its usual place.
+    """
 
     name: str = "depthd"
     address: str = "127.0.0.1"
     port: int = 8080
     token: str | None = None
     maximum_fps: float = 30.0
+    picture: str = "jpeg"
+    control: Path | None = None
 
 
 class Server:
@@ -123,7 +128,9 @@ class Server:
             ) from None
 
     async def _watching(self, _app: web.Application):  # type: ignore[no-untyped-def]
-        self.watcher = Watcher(self.options.name, self.hub, asyncio.get_running_loop(), self.options.maximum_fps)
+        self.watcher = Watcher(
+            self.options.name, self.hub, asyncio.get_running_loop(), self.options.maximum_fps, self.options.picture
+        )
         self.watcher.start()
         yield
         await asyncio.to_thread(self.watcher.stop)
@@ -158,18 +165,18 @@ class Server:
         frame = self.watcher.held_frame(frame_id) if self.watcher and isinstance(frame_id, int) else None
         if frame is None:
             return False
-        encoded = await asyncio.to_thread(encode, frame, viewer.wanted)
+        encoded = await asyncio.to_thread(encode, frame, viewer.wanted, self.options.picture)
         viewer.send_next(encoded.message(viewer.wanted, held=True))
         return True
 
     async def _health(self, _request: web.Request) -> web.Response:
-        report = await asyncio.to_thread(health.health_of, self.options.name)
+        report = await asyncio.to_thread(health.health_of, self.options.name, self.options.control)
         return web.json_response({**report, "viewers": len(self.hub)})
 
     async def _knobs(self, _request: web.Request) -> web.Response:
         """What the daemon lets be changed; `allowed` is false where this page has no token."""
         try:
-            answer = await asyncio.to_thread(knobs.read, self.options.name)
+            answer = await asyncio.to_thread(knobs.read, self.options.name, self.options.control)
         except DepthdError as error:
             return web.json_response({"allowed": False, "knobs": [], "why": str(error)})
         why = "" if self.token else "start depthd view with a token to change them"
@@ -181,7 +188,7 @@ class Server:
             raise web.HTTPForbidden(text="depthd: only a page with a token may change anything\n")
         try:
             change = knobs.change_of(await request.text())
-            answer = await asyncio.to_thread(knobs.turn, self.options.name, change)
+            answer = await asyncio.to_thread(knobs.turn, self.options.name, self.options.control, change)
         except DepthdError as error:
             raise web.HTTPBadRequest(text=f"depthd: {error}\n") from None
         return web.json_response({"allowed": True, "knobs": answer, "why": ""})

@@ -27,10 +27,13 @@ SAMPLES_PERIOD_S = 0.5
 
 
 class Watcher:
-    """Reads `name` while somebody looks. `maximum_fps` caps how often a frame is encoded."""
+    """Reads `name` while somebody looks. `maximum_fps` caps how often a frame is encoded; picture: how."""
 
-    def __init__(self, name: str, hub: Hub, loop: asyncio.AbstractEventLoop, maximum_fps: float) -> None:
+    def __init__(
+        self, name: str, hub: Hub, loop: asyncio.AbstractEventLoop, maximum_fps: float, picture: str = "jpeg"
+    ) -> None:
         self.name = name
+        self._picture = picture
         self._hub = hub
         self._loop = loop
         self._period_s = 1.0 / maximum_fps
@@ -85,7 +88,7 @@ class Watcher:
             return
         if demand.hold:
             frame = self._keep(frame)
-        encoded = encode(frame, self._due(demand))
+        encoded = encode(frame, self._due(demand), self._picture)
         if frame.valid():
             self.encoded += 1
             self._post(encoded, demand)

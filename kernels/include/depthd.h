@@ -683,6 +683,9 @@ DEPTHD_FUNCTION int depthd_wait(depthd_reader *reader, int64_t timeout_ns, depth
 
 /* The entry of a plane in the reader's own, checked copy of the layout; NULL if the writer does not publish it. */
 static inline const depthd_plane_entry *depthd_find_plane(const depthd_reader *reader, depthd_plane_id id) {
+    uint32_t dtype, channels;
+    /* A plane of a newer version was not checked. (Found by tests/fuzz.) */
+    if (!depthd_plane_kind((uint32_t)id, &dtype, &channels)) return NULL;
     for (uint32_t i = 0; i < reader->layout.plane_count; i++) {
         if (reader->layout.planes[i].id == (uint32_t)id) return &reader->layout.planes[i];
     }

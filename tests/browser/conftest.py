@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -30,11 +31,12 @@ FLAGS = [
 class Server:
     """`depthd view` in a process of its own."""
 
-    def __init__(self, name: str, *arguments: str) -> None:
+    def __init__(self, daemon: Daemon, *arguments: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "depthd", "view", "--name", name, "--port", "0", *arguments],
+            [sys.executable, "-m", "depthd", "view", "--name", daemon.name, "--port", "0", *arguments],
             stdout=subprocess.PIPE,
             text=True,
+            env=daemon.environment,
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -52,17 +54,19 @@ class Daemon:
     def __init__(self, name: str, log: Path) -> None:
         self.name = name
         self._log = log
+        self.environment = {**os.environ, "RUNTIME_DIRECTORY": str(log.parent)}
         self.start()
 
     def start(self) -> None:
         settings = (
             "camera.depth=sensor", "camera.minimum_depth_m=0.8", "camera.fps=4", "mono.threads=1",
-            "shared_memory.planes=[left,stereo_depth,mono]", f"name={self.name}",
+            "shared_memory.planes=[left,stereo_depth,mono]", f"name={self.name}", "control.enabled=true",
         )  # fmt: skip
         with self._log.open("a") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "depthd", "run", *(w for s in settings for w in ("--set", s))],
                 stderr=log,
+                env=self.environment,
             )
 
     def kill(self) -> None:
@@ -98,7 +102,7 @@ def start_server(daemon: Daemon) -> Iterator[StartServer]:
     started: list[Server] = []
 
     def start(*arguments: str) -> Server:
-        started.append(Server(daemon.name, *arguments))
+        started.append(Server(daemon, *arguments))
         return started[-1]
 
     yield start
@@ -108,7 +112,7 @@ def start_server(daemon: Daemon) -> Iterator[StartServer]:
 
 @pytest.fixture
 def server(daemon: Daemon) -> Iterator[Server]:
-    running = Server(daemon.name)
+    running = Server(daemon)
     yield running
     running.stop()
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +36,15 @@ def pixels_of(page: Any, canvas: str) -> np.ndarray:
 
     _width, _height, text = page.page.evaluate(PIXELS, canvas)
     return np.frombuffer(base64.b64decode(text), np.uint8).reshape(-1, 3)
+
+
+def columns_of(page: Any, canvas: str, row: int) -> np.ndarray:
+    """One row of a canvas, (width, 3) RGB."""
+    values = page.look(f"""(() => {{
+      const canvas = document.getElementById("{canvas}");
+      return [...canvas.getContext("2d").getImageData(0, Math.min({row}, canvas.height - 1), canvas.width, 1).data];
+    }})()""")
+    return np.array(values, np.uint8).reshape(-1, 4)[:, :3]
 
 
 def held_frame(page: Any, url: str) -> dict[str, np.ndarray]:
@@ -128,7 +140,14 @@ def test_the_divider_drags_and_shows_more_of_the_left_picture(page: Any):
     page.page.mouse.move(box["x"] + 0.8 * box["width"], before["y"] + 210, steps=5)
     page.page.mouse.up()
     assert page.look("depthd.stage.divider") == pytest.approx(0.8, abs=0.01)
-    assert page.look("document.getElementById('canvas-b').style.clipPath").startswith("inset(0")
+    page.look("depthd.setMode('grid'), depthd.frozen() || document.getElementById('freeze').click()")
+    page.until("depthd.frame().header.held && depthd.frame().planes.left && 1")
+    page.look("depthd.view.outline = false, depthd.setMode('wipe')")
+    shown, left, depth = (columns_of(page, canvas, 400) for canvas in ("canvas", "grid-left", "grid-depth"))
+    middle = page.look("Math.round(depthd.stage.divider * depthd.frame().header.width)")
+    np.testing.assert_array_equal(shown[:middle], left[:middle])
+    np.testing.assert_array_equal(shown[middle:], depth[middle:])
+    assert (left[middle:] != depth[middle:]).any()
     page.page.locator("#divider").focus()
     page.page.keyboard.press("ArrowLeft")
     assert page.look("depthd.stage.divider") == pytest.approx(0.78, abs=0.01)
@@ -149,6 +168,96 @@ def test_the_distance_between_two_clicked_points_is_the_frames(page: Any, server
         points.append([(x - camera["cx"]) / camera["fx"] * z, (y - camera["cy"]) / camera["fy"] * z, z])
     shown = float(text(page, "value-distance").split(" ")[0])
     assert shown == pytest.approx(np.linalg.norm(np.subtract(*points)), rel=2e-3)
+
+
+def test_a_region_dragged_on_the_page_is_judged_as_the_command_line_does(page: Any, server: Any, tmp_path: Path):
+    page.page.keyboard.press("j")
+    page.until("depthd.frame().header.held && 1")
+    box = page.page.locator("#wipe").bounding_box()
+    page.page.mouse.move(box["x"] + 0.55 * box["width"], box["y"] + 0.75 * box["height"])
+    page.page.mouse.down()
+    page.page.mouse.move(box["x"] + 0.75 * box["width"], box["y"] + 0.95 * box["height"], steps=4)
+    page.page.mouse.up()
+    page.until("document.querySelectorAll('#judge-values tr').length >= 5")
+    region = page.page.input_value("#judge-region")
+    shown = float(page.look("document.querySelector('#judge-values td').textContent"))
+    frame_id = page.look("depthd.frame().header.id")
+    with urllib.request.urlopen(f"{server.url}frame.npz?id={frame_id}") as answer:
+        (tmp_path / "held.npz").write_bytes(answer.read())
+    command = [sys.executable, "-m", "depthd", "evaluate", "--frame", str(tmp_path / "held.npz"), "--plane", region]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert f"RMS {shown:.2f} mm" in said
+    assert page.look("document.getElementById('judge-picture').naturalWidth") > 20
+
+    page.page.fill("#judge-mm", "750")
+    box = page.page.locator("#wipe").bounding_box()
+    page.page.mouse.click(box["x"] + 0.6 * box["width"], box["y"] + 0.8 * box["height"])
+    page.until("document.querySelector('#judge-values th').textContent.startsWith('Fused')")
+    x, y = (int(part) for part in page.page.input_value("#judge-at").split(","))
+    found = float(page.look("document.querySelector('#judge-values td').textContent"))
+    depth_m = np.load(tmp_path / "held.npz")["depth"]
+    assert found == pytest.approx(1e3 * float(np.median(depth_m[y - 2 : y + 3, x - 2 : x + 3])), abs=0.01)
+    assert not page.complaints
+
+
+def test_a_region_is_given_with_the_keyboard_too(page: Any):
+    page.page.keyboard.press("j")
+    page.until("depthd.frame().header.held && 1")
+    page.page.locator("#wipe").focus()
+    page.page.keyboard.press("ArrowDown")
+    page.page.keyboard.press("Enter")
+    for key in ("ArrowRight", "ArrowDown"):
+        for _ in range(4):
+            page.page.keyboard.press(f"Shift+{key}")
+    page.page.keyboard.press("Enter")
+    width, height = page.look("[depthd.frame().header.width, depthd.frame().header.height]")
+    assert page.page.input_value("#judge-region") == f"{width // 2},{height // 2 + 1},41,41"
+    page.until("document.querySelectorAll('#judge-values tr').length >= 1")
+    assert not page.complaints
+
+
+def test_what_cannot_be_judged_is_refused_in_one_line(server: Any):
+    wrong = (
+        "shape=cube&region=1,1,9,9",
+        "shape=plane&region=x",
+        "shape=plane&region=0,0,9999,9",
+        "shape=plane&region=1,1,9,9&depth=best",
+        "at=1,1",
+        "distance_mm=nan&at=1,1",
+        "distance_mm=5&at=9999,1",
+    )
+    for query in wrong:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{server.url}evaluate?{query}")
+        assert refused.value.code == 400
+        assert refused.value.read().decode().count("\n") == 1
+
+
+def test_knobs_are_shown_to_all_and_turned_only_with_the_token(open_page: Any, start_server: Any, server: Any):
+    page = open_page(server.url)
+    page.until("document.querySelectorAll('[data-knob]').length >= 3")
+    assert page.page.locator("[data-knob='fusion.prefer']").is_disabled()
+    change = json.dumps({"key": "fusion.prefer", "value": "mono"}).encode()
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(urllib.request.Request(f"{server.url}knobs", change))
+    assert refused.value.code == 403
+
+    guarded = start_server("--token", "correct-horse-battery")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(urllib.request.Request(f"{guarded.url}knobs", change))
+    assert refused.value.code == 401
+    page = open_page(f"{guarded.url}?token=correct-horse-battery")
+    page.until("document.querySelectorAll('[data-knob]').length >= 3")
+    page.page.select_option("[data-knob='fusion.prefer']", "stereo")
+    page.until("fetch('/health').then((a) => a.json()).then((h) => h.configuration.includes('prefer: stereo'))")
+    page.page.fill("[data-knob='fusion.memory_decay']", "7")
+    page.page.keyboard.press("Tab")
+    page.until("document.getElementById('knobs-why').textContent.includes('fusion.memory_decay')")
+    assert page.page.input_value("[data-knob='fusion.memory_decay']") == "0.9"
+    page.page.select_option("[data-knob='fusion.prefer']", "nearer")
+    page.until("fetch('/health').then((a) => a.json()).then((h) => h.configuration.includes('prefer: nearer'))")
+    # The refusal of a wrong value is a line in the browser's console.
+    assert [line for line in page.complaints if "400" not in line] == []
 
 
 def test_the_cloud_has_points_and_draws_them(page: Any):

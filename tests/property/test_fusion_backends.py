@@ -95,3 +95,20 @@ def test_a_forked_child_fuses_without_the_threads_it_has_not():
         del fusion
         os._exit(0 if np.array_equal(planes.depth_m, expected.depth_m, equal_nan=True) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@settings(deadline=None, max_examples=6)
+@given(seed=SEEDS)
+def test_c_follows_the_specification_through_a_covered_lens_and_a_cut(seed):
+    camera, stereo, mono = noisy_frame(seed, 96, 128)
+    _, other, other_mono = noisy_frame(seed + 1, 96, 128)
+    covered = np.full_like(stereo, np.nan)
+    told, done = fusion_of("reference", camera), fusion_of("cpu", camera)
+    frames = [(stereo, mono), (stereo, mono), (covered, mono), (other, 2.5 * other_mono), (other, 2.5 * other_mono)]
+    for depth_m, map_ in frames:
+        expected, expected_planes = fuse(told, camera, depth_m, map_)
+        result, planes = fuse(done, camera, depth_m, map_)
+        assert result.fit.status is expected.fit.status
+        same = planes.source == expected_planes.source
+        assert (~same).mean() <= 2e-4
+        np.testing.assert_allclose(planes.depth_m[same], expected_planes.depth_m[same], rtol=2e-5)

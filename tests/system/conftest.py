@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -22,12 +22,15 @@ LIMIT_S = 60.0
 class RunningDaemon:
     """`depthd run` in a process of its own, with what it says in a file."""
 
-    def __init__(self, name: str, log: Path, arguments: list[str], environment: dict[str, str]) -> None:
+    def __init__(
+        self, name: str, log: Path, arguments: list[str], environment: dict[str, str], prefix: Sequence[str] = ()
+    ) -> None:
+        """prefix: words before the command, of a program that runs it."""
         self.name = name
         self._log = log
         with log.open("w") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "depthd", "run", "--set", f"name={name}", *arguments],
+                [*prefix, sys.executable, "-m", "depthd", "run", "--set", f"name={name}", *arguments],
                 stderr=stderr,
                 env={**os.environ, **environment},
             )

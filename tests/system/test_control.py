@@ -15,6 +15,7 @@ import pytest
 from depthd import control
 from depthd.errors import DepthdError
 from depthd.frame import Source
+from depthd.web import health, knobs
 
 FROM_MONO = (Source.MONO_NEAR, Source.MONO_HOLE, Source.MONO_OVERRULED)
 StartDaemon = Callable[..., Any]
@@ -69,6 +70,15 @@ def test_what_is_not_listed_or_not_right_is_refused_in_one_line_and_changes_noth
         assert "\n" not in str(refused.value)
     assert values(control.ask(path, {})) == {"fusion.prefer": "nearer", "fusion.maximum_depth_m": 40.0}
     assert "Traceback" not in daemon.said()
+
+
+def test_the_live_page_finds_a_socket_that_it_is_told_of(adjustable: tuple[Any, Path]):
+    daemon, path = adjustable
+    assert [knob["key"] for knob in knobs.read(daemon.name, path)] == ["fusion.prefer", "fusion.maximum_depth_m"]
+    assert knobs.turn(daemon.name, path, {"fusion.prefer": "mono"})[0]["value"] == "mono"
+    assert "prefer: mono" in health.health_of(daemon.name, path)["configuration"]
+    with pytest.raises(DepthdError):
+        knobs.read(daemon.name, None)
 
 
 def test_who_says_nothing_or_nonsense_holds_nobody_up(adjustable: tuple[Any, Path]):

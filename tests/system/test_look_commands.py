@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
+import socket
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,8 +88,55 @@ def test_wrong_use_is_one_line_and_status_2(depthd_command: Command, words: tupl
 
 def test_a_window_without_a_screen_is_refused_in_one_line(depthd_command: Command):
     environment = {key: value for key, value in os.environ.items() if key not in {"DISPLAY", "WAYLAND_DISPLAY"}}
-    for words in (("show",), ("run", "--show")):
+    for words in (("show",), ("run", "--show"), ("compare", "--quick", "--show")):
         result = depthd_command(*words, env=environment)
         assert result.returncode == 1
         assert "depthd view" in result.stderr
         assert len(result.stderr.strip().splitlines()) == 1
+
+
+def entities_of(recording: Path) -> str:
+    """What Rerun itself finds in a file."""
+    words = [sys.executable, "-m", "rerun", "rrd", "print", str(recording)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=60).stdout
+
+
+LAID_OUT = ("/camera/left", "/camera/depth", "/stereo", "/source", "/cloud", "/fit/scale", "/latency/", "/share/stereo")
+
+
+def test_rerun_gets_pictures_depth_cloud_and_plots_in_a_file_and_over_the_network(
+    start_daemon: Callable, depthd_command: Command, shared_memory_name: str, tmp_path: Path
+):
+    pytest.importorskip("rerun", reason="Rerun is missing: pip install rerun-sdk")
+    daemon = start_daemon(*PLANES)
+    with daemon.attach() as reader:
+        reader.wait(60.0)
+    export = "export", "--name", shared_memory_name, "--frames", 2, "--rerun"
+    said(depthd_command(*export, tmp_path / "run.rrd"))
+    written = entities_of(tmp_path / "run.rrd")
+    assert [entity for entity in LAID_OUT if entity not in written] == []
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    received = tmp_path / "received.rrd"
+    words = [sys.executable, "-m", "rerun", "--port", str(port), "--save", str(received)]
+    viewer = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        said(depthd_command(*export, f"rerun+http://127.0.0.1:{port}/proxy"))
+    finally:
+        viewer.send_signal(signal.SIGINT)
+        viewer.wait(30)
+    arrived = entities_of(received)
+    assert [entity for entity in LAID_OUT if entity not in arrived] == []
+
+
+def test_a_comparison_is_shown_in_a_window_while_it_is_made(depthd_command: Command):
+    if shutil.which("xvfb-run") is None:
+        pytest.skip("there is no screen to try on: apt-get install xvfb")
+    if "QT" not in cv2.getBuildInformation() and "GTK" not in cv2.getBuildInformation():
+        pytest.skip("this OpenCV has no windows")
+    words = "--quick", "--show", "--frames", "3", "--set", "camera.depth=sensor", "--set", "camera.real_time=false"
+    command = ["xvfb-run", "-a", sys.executable, "-m", "depthd", "compare", *words]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert "mono explains" in result.stdout

@@ -8,13 +8,13 @@ import random
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from depthd.cameras import open_camera
+from depthd.cameras import has_device, open_camera
 from depthd.cameras.base import CameraLost, CameraSource
 from depthd.cameras.link import (
     FIRST_PAUSE_S,
@@ -23,9 +23,11 @@ from depthd.cameras.link import (
     STEADY_S,
     CameraLink,
     LinkState,
+    changes,
 )
-from depthd.config import ZedCameraConfig
+from depthd.config import UvcCameraConfig, VirtualCameraConfig, ZedCameraConfig
 from depthd.errors import DepthdError
+from depthd.frame import Camera
 from tests.fakes import pyzed
 from tests.fakes.pyzed.personality import build
 from tests.fakes.pyzed.world import World, shots
@@ -136,6 +138,26 @@ def test_a_camera_without_a_device_is_asked_often():
     back_after(life, 60, plugged=False)
     life.link(has_device=False).open()
     assert life.now - 60 <= LONGEST_BLIND_PAUSE_S + 1e-6
+
+
+def test_streams_and_files_are_no_devices_that_appear(tmp_path: Path):
+    video = tmp_path / "video.avi"
+    video.write_bytes(b"")
+    assert has_device(ZedCameraConfig())
+    assert not has_device(ZedCameraConfig(stream="10.0.0.1"))
+    assert not has_device(ZedCameraConfig(svo=video))
+    assert has_device(UvcCameraConfig(device="/dev/video7"))
+    assert not has_device(UvcCameraConfig(device=str(video)))
+    assert not has_device(VirtualCameraConfig())
+
+
+def test_what_changed_in_a_calibration_is_told_by_name():
+    before = Camera(672, 376, 267.0, 267.0, 339.9, 193.2, 0.12)
+    assert changes(before, before) == []
+    assert changes(before, replace(before, fx=268.5, baseline_m=0.063)) == [
+        "fx 267 -> 268.5",
+        "baseline_m 0.12 -> 0.063",
+    ]
 
 
 def test_a_camera_that_opens_and_fails_at_once_is_opened_ever_more_slowly():

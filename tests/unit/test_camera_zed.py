@@ -14,7 +14,7 @@ import pytest
 from depthd.cameras import open_camera, zed_sdk
 from depthd.cameras.base import CameraLost, EndOfRecording
 from depthd.cameras.virtual import ZED_2I
-from depthd.cameras.zed import FRAMES_IN_FLIGHT, confidence_of
+from depthd.cameras.zed import FRAMES_IN_FLIGHT
 from depthd.config import ZedCameraConfig
 from depthd.errors import DepthdError, UsageError
 from tests.fakes import pyzed
@@ -108,16 +108,6 @@ def test_frames_that_the_sdk_dropped_leave_a_gap_in_the_index(world):
     world.dropped += 3
     assert camera.grab().index == 4
     camera.close()
-
-
-def test_confidence_is_turned_into_one_for_sure(world):
-    camera = open_camera(zed(confidence=True))
-    frame = camera.grab().check()
-    camera.close()
-    assert (frame.confidence[~np.isfinite(frame.depth_m)] == 0).all()
-    assert ((frame.confidence >= 0) & (frame.confidence <= 1)).all()
-    measures = np.array([1, 100, 50.5, np.nan, 0], np.float32)
-    np.testing.assert_allclose(confidence_of(measures), [1, 0, 0.5, 0, 1])
 
 
 def test_every_parameter_reaches_the_sdk(world):

@@ -57,6 +57,14 @@ def test_what_is_saved_plays_again_bit_for_bit(tmp_path):
     assert load_camera(tmp_path / "run" / "camera.json") == source.camera
 
 
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    source = open_camera(virtual())
+    with pytest.raises(UsageError, match=r"run cannot be made .Not a directory.; give another --outdir"):
+        capture(source, CaptureOptions(tmp_path / "file" / "run", save=True, count=1))
+    source.close()
+
+
 def test_a_recorded_video_plays_again(tmp_path):
     source = open_camera(virtual(fps=20, depth="matcher"))
     report = capture(source, CaptureOptions(tmp_path, record="mp4", count=5))

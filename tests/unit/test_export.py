@@ -9,17 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from depthd.export import clouds
 from depthd.export.panels import (
     SOURCE_COLOURS_BGR,
     DepthScale,
+    comparison,
     depth_picture,
     overview,
+    signed_picture,
     source_picture,
     with_depth_bar,
     with_source_legend,
 )
 from depthd.export.ply import VERTEX, points_of, write_ply
 from depthd.frame import Camera, Source
+from depthd.saved import SavedFrame
 
 CAMERA = Camera(width=5, height=4, fx=6.0, fy=7.0, cx=2.0, cy=1.5, baseline_m=0.12)
 
@@ -115,6 +119,26 @@ def test_bars_and_legends_leave_the_map_itself_as_it_is(size: tuple[int, int]):
     np.testing.assert_array_equal(with_source_legend(sources, (1 / 6,) * 6)[:height], sources)
 
 
+def test_a_sign_is_told_by_colour_and_a_hole_by_hatching():
+    level = np.array([[-1.0, 0.0, 1.0, -9.0, np.nan]] * 3)
+    below, middle, above, far_below, hole = signed_picture(level)[1].astype(int)
+    assert below[0] > below[1], "purple: more blue than green"
+    assert above[2] > above[0], "orange: more red than blue"
+    assert middle.min() > 240
+    np.testing.assert_array_equal(far_below, below)
+    assert np.ptp(hole) == 0
+
+
+def test_a_comparison_shows_both_depths_on_one_scale_and_the_error():
+    stereo_m = np.full((60, 80), 2.0, np.float32)
+    stereo_m[:, :40] = 4.0
+    mono_m = stereo_m / np.float32(1.2)
+    picture = comparison(stereo_m, mono_m, limit=0.2)
+    orange = signed_picture(np.array([[1.0]]))[0, 0]
+    assert (picture[-30, -40] == orange).all(), "mono says 20 % nearer in inverse depth"
+    assert picture.shape[1] > 3 * 80
+
+
 def test_the_overview_shows_four_maps_even_where_nothing_is_known():
     height, width = 60, 80
     left_bgr = np.zeros((height, width, 3), np.uint8)
@@ -123,3 +147,20 @@ def test_the_overview_shows_four_maps_even_where_nothing_is_known():
     assert picture.dtype == np.uint8
     assert picture.shape[0] >= 2 * height
     assert picture.shape[1] >= 2 * width
+
+
+@pytest.mark.parametrize("suffix", [".ply", ".pcd"])
+def test_open3d_writes_the_same_points_as_depthd_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str):
+    open3d = pytest.importorskip("open3d", exc_type=ImportError, reason="Open3D is missing: pip install open3d")
+    depth_m, left_bgr, source = a_frame()
+    depth_m[0, 0] = np.nan
+    frame = SavedFrame(CAMERA, depth_m, source, None, left_bgr)
+    assert clouds.write_cloud(tmp_path / f"open3d{suffix}", frame, "fused") == depth_m.size - 1
+    assert b"depthd" not in (tmp_path / f"open3d{suffix}").read_bytes()[:60]
+    monkeypatch.setattr(clouds, "_open3d_wrote", lambda *_: False)
+    clouds.write_cloud(tmp_path / f"own{suffix}", frame, "fused")
+    theirs, own = (open3d.t.io.read_point_cloud(str(tmp_path / f"{name}{suffix}")) for name in ("open3d", "own"))
+    for field in ("positions", "colors", "source"):
+        np.testing.assert_array_equal(theirs.point[field].numpy(), own.point[field].numpy())
+    assert len(own.point.positions) == depth_m.size - 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"open3d{suffix}", f"own{suffix}"]

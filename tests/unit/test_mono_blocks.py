@@ -34,13 +34,53 @@ def test_a_vision_transformer_gives_the_same_map_in_far_fewer_operators(tmp_path
     layers = vit_dpt.TINY.layers
     found = fuse_blocks(model)
     assert found == {
-        "MultiHeadAttention": layers, "LayerScale": 2 * layers, "Bias": layers, "Gelu": layers,
+        "LayerNormalization": 0, "MultiHeadAttention": layers, "LayerScale": 2 * layers, "Bias": layers, "Gelu": layers,
         "SkipLayerNormalization": 2 * layers,
     }  # fmt: skip
     onnx.checker.check_model(model)
     after = kinds(model)
     assert not {"Softmax", "Erf"} & set(after)
     assert len(after) < len(before) - 20 * layers
+    np.testing.assert_allclose(outputs(model, inputs)[0], expected, atol=2e-5)
+
+
+def spell_out_norms(model: onnx.ModelProto) -> int:
+    """As exporters did before opset 17: mean, difference, variance, root, quotient, gain and bias."""
+    constants = {"two": 2.0, "epsilon": 1e-6}
+    model.graph.initializer.extend(numpy_helper.from_array(np.array(v, np.float32), n) for n, v in constants.items())
+    nodes, spelled = [], 0
+    for node in model.graph.node:
+        if node.op_type != "LayerNormalization":
+            nodes.append(node)
+            continue
+        x, gain, bias, n = *node.input, f"norm{spelled}_"
+        spelled += 1
+        nodes += [
+            helper.make_node("ReduceMean", [x], [n + "mean"], axes=[-1]),
+            helper.make_node("Sub", [x, n + "mean"], [n + "apart"]),
+            helper.make_node("Pow", [n + "apart", "two"], [n + "square"]),
+            helper.make_node("ReduceMean", [n + "square"], [n + "variance"], axes=[-1]),
+            helper.make_node("Add", [n + "variance", "epsilon"], [n + "sum"]),
+            helper.make_node("Sqrt", [n + "sum"], [n + "deviation"]),
+            helper.make_node("Div", [n + "apart", n + "deviation"], [n + "normal"]),
+            helper.make_node("Mul", [n + "normal", gain], [n + "scaled"]),
+            helper.make_node("Add", [n + "scaled", bias], [node.output[0]]),
+        ]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return spelled
+
+
+def test_norms_that_are_spelled_out_become_one_operator_first(tmp_path: Path) -> None:
+    vit_dpt.make(tmp_path / "tiny.onnx", vit_dpt.TINY)
+    model = onnx.load(tmp_path / "tiny.onnx")
+    spelled = spell_out_norms(model)
+    onnx.checker.check_model(model)
+    inputs = {"pixel_values": np.random.default_rng(0).normal(size=(1, 3, 70, 126)).astype(np.float32)}
+    (expected,) = outputs(model, inputs)
+    found = fuse_blocks(model)
+    assert found["LayerNormalization"] == spelled
+    assert found["SkipLayerNormalization"] == 2 * vit_dpt.TINY.layers
     np.testing.assert_allclose(outputs(model, inputs)[0], expected, atol=2e-5)
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import struct
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from depthd.errors import UsageError
-from depthd.web import access
+from depthd.web import access, encode, health
 from depthd.web.encode import EncodedFrame, Part
-from depthd.web.hub import IN_FLIGHT, Hub, Viewer
+from depthd.web.hub import IN_FLIGHT, Demand, Hub, Viewer
+from depthd.web.watcher import Watcher
 
 STATIC = Path(access.__file__).parent / "static"
 
@@ -83,7 +87,6 @@ def viewer_of(hub: Hub, *parts: str) -> Viewer:
 
 def take(viewer: Viewer) -> bytes | None:
     message, viewer.next_message = viewer.next_message, None
-    viewer.in_flight += message is not None
     return message
 
 
@@ -100,6 +103,18 @@ def test_a_viewer_that_does_not_draw_gets_no_more_and_then_the_newest():
     assert hub.demand(0.0).parts == {"left"}
     hub.publish(frame(99), held=False)
     assert b'"id": 99' in (take(viewer) or b"")
+
+
+def test_the_next_frame_is_wanted_while_one_is_on_its_way_and_a_newer_one_takes_the_place_of_one_not_yet_sent():
+    hub = Hub()
+    viewer = viewer_of(hub, "left")
+    hub.publish(frame(1), held=False)
+    assert hub.demand(0.0).parts == {"left"}
+    hub.publish(frame(2), held=False)
+    assert viewer.in_flight == 1
+    assert b'"id": 2' in (take(viewer) or b"")
+    hub.publish(frame(3), held=False)
+    assert not hub.demand(0.0)
 
 
 def test_a_slow_viewer_does_not_hold_up_another():
@@ -158,3 +173,52 @@ def test_a_token_is_the_first_line_of_its_file(tmp_path: Path):
     for wrong in (file, tmp_path / "absent", tmp_path):
         with pytest.raises(UsageError):
             access.token_in(wrong)
+
+
+class PublishedFrame:
+    """What the encoder asks of a frame of shared memory."""
+
+    def __init__(self) -> None:
+        generator = np.random.default_rng(0)
+        self.left = cv2.GaussianBlur(generator.integers(0, 256, (90, 160, 3), dtype=np.uint8), (0, 0), 5)
+        self.depth = generator.uniform(0.5, 4.0, (90, 160)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("picture", "begin"), [("jpeg", b"\xff\xd8"), ("webp", b"RIFF")])
+def test_the_picture_is_coded_as_asked_and_is_the_picture(picture: str, begin: bytes):
+    frame = PublishedFrame()
+    part = encode._left(frame, picture)  # type: ignore[arg-type]
+    assert part is not None
+    assert part.data.startswith(begin)
+    decoded = cv2.imdecode(np.frombuffer(part.data, np.uint8), cv2.IMREAD_COLOR)
+    assert cv2.PSNR(decoded, frame.left) > 30
+
+
+def test_samples_come_with_some_frames_and_always_with_one_that_is_kept():
+    loop = asyncio.new_event_loop()
+    loop.close()
+    watcher = Watcher("nobody", Hub(), loop, 30.0)
+    parts = frozenset({"depth", "samples"})
+    assert watcher._due(Demand(parts)) == parts
+    assert watcher._due(Demand(parts)) == {"depth"}
+    assert watcher._due(Demand(parts, hold=True)) == parts
+    assert watcher._due(Demand(frozenset({"depth"}))) == {"depth"}
+
+
+def test_temperatures_are_those_of_the_zones_and_else_of_the_sensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(health, "_THERMAL", tmp_path / "thermal")
+    monkeypatch.setattr(health, "_SENSORS", tmp_path / "hwmon")
+    assert health.temperatures_c() == {}
+    files = {
+        "hwmon/hwmon0/name": "k10temp\n",
+        "hwmon/hwmon0/temp1_input": "51250\n",
+        "hwmon/hwmon1/temp1_input": "1\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert health.temperatures_c() == {"k10temp": 51.25}
+    (tmp_path / "thermal" / "thermal_zone0").mkdir(parents=True)
+    (tmp_path / "thermal" / "thermal_zone0" / "type").write_text("CPU-therm\n")
+    (tmp_path / "thermal" / "thermal_zone0" / "temp").write_text("43500\n")
+    assert health.temperatures_c() == {"CPU-therm": 43.5}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from fakes.hub import LoopbackHub
+from onnx import TensorProto, helper, save
 
 from depthd import weights
 from depthd.errors import DepthdError, UsageError
@@ -230,34 +231,58 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_file(tmp_path: Path, hub: Lo
     assert (folder / "tested.onnx").read_bytes() == b"old"
 
 
+def write_network(path: Path, inputs: tuple[str, ...] = ("x",), seed: int = 0, rank: int = 4) -> Path:
+    """The mean over the channels of the first input, times a number."""
+    shape = ["n", 3, "h", "w"][:rank]
+    nodes = [
+        helper.make_node("ReduceMean", [inputs[0]], ["mean"], axes=[1], keepdims=0),
+        helper.make_node("Mul", ["mean", "factor"], ["y"]),
+    ]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in inputs]
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", "h", "w"][: rank - 1])
+    factor = helper.make_tensor("factor", TensorProto.FLOAT, [], [1.0 + seed])
+    graph = helper.make_graph(nodes, "g", values, [out], [factor])
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
 def test_a_file_is_added_with_a_card_of_its_own(tmp_path: Path) -> None:
     folder = tmp_path / "weights"
-    mine = tmp_path / "mine.onnx"
-    mine.write_bytes(CONTENT)
+    mine = write_network(tmp_path / "mine.onnx")
     card = weights.add(mine, "metric_depth", folder, multiple_px=16, short_side_px=320)
     model = find_model("mine", folder=folder)
     assert model.card == card
     assert card.output_kind == "metric_depth"
-    assert model.path.read_bytes() == CONTENT
+    assert model.path.read_bytes() == mine.read_bytes()
     assert weights.add(mine, "metric_depth", folder) is not None
-    mine.write_bytes(b"another")
+    write_network(mine, seed=1)
     with pytest.raises(UsageError, match="another model is called mine"):
         weights.add(mine, "metric_depth", folder)
 
 
+def test_a_file_that_is_no_network_is_not_added(tmp_path: Path) -> None:
+    folder = tmp_path / "weights"
+    text = tmp_path / "text.onnx"
+    text.write_bytes(CONTENT)
+    with pytest.raises(DepthdError, match="is no model for ONNX Runtime"):
+        weights.add(text, "metric_depth", folder)
+    flat = write_network(tmp_path / "flat.onnx", rank=3)
+    with pytest.raises(DepthdError, match="depthd needs one float32 input of rank 4"):
+        weights.add(flat, "metric_depth", folder)
+    assert not folder.exists()
+
+
 def test_a_wrong_output_kind_is_a_usage_error(tmp_path: Path) -> None:
-    mine = tmp_path / "mine.onnx"
-    mine.write_bytes(CONTENT)
+    mine = write_network(tmp_path / "mine.onnx")
     with pytest.raises(UsageError, match="output_kind: should be 'relative_inverse', 'metric_depth', "):
         weights.add(mine, "nearness", tmp_path / "weights")
 
 
 def test_a_stereo_network_names_both_its_inputs(tmp_path: Path) -> None:
-    mine = tmp_path / "pair.onnx"
-    mine.write_bytes(CONTENT)
+    mine = write_network(tmp_path / "pair.onnx", inputs=("l", "r"))
     card = weights.add(mine, "disparity", tmp_path / "weights", inputs=("l", "r"))
     assert (card.input, card.right_input) == ("l", "r")
-    with pytest.raises(UsageError, match="disparity needs right_input"):
+    with pytest.raises(UsageError, match="name them: --inputs LEFT RIGHT"):
         weights.add(mine, "disparity", tmp_path / "others")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import enum
 import time
 from pathlib import Path
@@ -315,6 +316,8 @@ def _camera(sl: Any, new: bool, world: World) -> Any:
         def open(self, py_init: Any = None) -> Any:
             init = _typed(py_init, sl.InitParameters)
             world.refresh()
+            if world.opening_hangs:
+                ctypes.PyDLL(None).sleep(60)
             if init.depth_minimum_distance > 3:
                 return error.INVALID_FUNCTION_PARAMETERS
             kind, value = init.fields.get("source", ("id", 0))
@@ -387,7 +390,7 @@ def _camera(sl: Any, new: bool, world: World) -> Any:
             world.refresh()
             world.grabs += 1
             fault = world.faults.pop(world.grabs, None)
-            if fault == "hang":
+            if fault == "hang" or world.hanging:
                 world.hang()
             elif fault is not None:
                 return code(fault)

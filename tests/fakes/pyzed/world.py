@@ -66,6 +66,10 @@ class World:
     opened: int = 0
     open_now: int = 0
     settings: dict[str, int] = field(default_factory=dict)
+    hanging: bool = False
+    """Every grab never comes back."""
+    opening_hangs: bool = False
+    """open() never comes back, and holds Python's lock."""
     released: threading.Event = field(default_factory=threading.Event)
     """Lets a hanging grab go, at the end of a test."""
 

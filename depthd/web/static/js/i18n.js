@@ -22,6 +22,9 @@ export const WORDS = {
     health_camera: "Camera", health_misses: "Missed deadlines", health_dropped: "Dropped frames", health_reconnects: "Reconnects", health_process: "Process", health_viewers: "Viewers", health_versions: "Versions", health_temperature: "Temperature", health_frame: "Frame", health_fit: "Fit", health_decode: "Decoded here in", health_model: "Camera model",
     key_panels: "right picture", key_panels_left: "left picture", key_freeze: "freeze, go on", key_step: "one frame on", key_mode: "side by side, all, cloud", key_measure: "measure between two points", key_outline: "outline what is too near", key_pointer: "move the pointer (Shift: 10 px), Enter: measure here", key_divider: "on the divider: move it", key_swap: "exchange left and right", key_theme: "light or dark", key_language: "language",
     cloud_hint: "drag: turn · right button or two fingers: move · wheel: nearer", no_webgl: "This browser has no WebGL, so the cloud cannot be drawn.",
+    judge: "Judge", judge_title: "Judge the geometry", judge_hint: "Drag over a plane or a sphere, or click a point whose distance you have measured.", judge_kind: "Shape", judge_depth: "Depth", plane: "plane", sphere: "sphere", judge_region: "Region x,y,width,height (px)", judge_fit: "Fit", judge_at: "Pixel x,y", judge_compare: "Compare", judge_picture: "Residual of the fit", key_judge: "judge a region; Enter: its corners",
+    judge_rms_mm: "RMS (mm)", judge_normal: "Normal", judge_tilt_degrees: "Against the image plane (°)", judge_plane_distance_m: "Distance of the plane (m)", judge_radius_mm: "Radius (mm)", judge_centre_m: "Centre (m)", judge_points: "Points", judge_outlier_percent: "Outliers (%)", judge_fused_mm: "Fused (mm)", judge_fused_error_mm: "Fused, error (mm)", judge_fused_error_percent: "Fused, error (%)", judge_stereo_mm: "Stereo (mm)", judge_stereo_error_mm: "Stereo, error (mm)", judge_stereo_error_percent: "Stereo, error (%)",
+    knobs_title: "Knobs", knobs_hint: "Changed at once, until depthd is reloaded or started again.", knobs_token: "To change them, start depthd view with a token.",
   },
   ja: {
     fps: "フレーム/秒", glass: "撮影から表示まで", language: "言語", theme: "明暗の切替 (t)", help: "キー一覧 (?)",
@@ -44,6 +47,9 @@ export const WORDS = {
     health_camera: "カメラ", health_misses: "期限超過", health_dropped: "落ちたフレーム", health_reconnects: "再接続", health_process: "プロセス", health_viewers: "閲覧者", health_versions: "版", health_temperature: "温度", health_frame: "フレーム", health_fit: "適合", health_decode: "ここでの復号", health_model: "カメラモデル",
     key_panels: "右の画像", key_panels_left: "左の画像", key_freeze: "静止・再開", key_step: "1フレーム進む", key_mode: "左右比較・一覧・点群", key_measure: "2点間を計測", key_outline: "近すぎる領域を囲む", key_pointer: "ポインタを動かす (Shift: 10 px)、Enter: ここを計測", key_divider: "境界の上で: 動かす", key_swap: "左右を入れ替え", key_theme: "明暗", key_language: "言語",
     cloud_hint: "ドラッグ: 回転 · 右ボタンか二本指: 移動 · ホイール: 拡大", no_webgl: "このブラウザには WebGL がなく、点群を描けません。",
+    judge: "評価", judge_title: "形の評価", judge_hint: "平面や球の上をドラッグするか、距離を測った点をクリックしてください。", judge_kind: "形", judge_depth: "深度", plane: "平面", sphere: "球", judge_region: "領域 x,y,幅,高さ (px)", judge_fit: "当てはめ", judge_at: "画素 x,y", judge_compare: "比較", judge_picture: "当てはめの残差", key_judge: "領域を評価。Enter: 角を決める",
+    judge_rms_mm: "RMS (mm)", judge_normal: "法線", judge_tilt_degrees: "画像面との角度 (°)", judge_plane_distance_m: "平面までの距離 (m)", judge_radius_mm: "半径 (mm)", judge_centre_m: "中心 (m)", judge_points: "点数", judge_outlier_percent: "外れ値 (%)", judge_fused_mm: "統合 (mm)", judge_fused_error_mm: "統合の誤差 (mm)", judge_fused_error_percent: "統合の誤差 (%)", judge_stereo_mm: "ステレオ (mm)", judge_stereo_error_mm: "ステレオの誤差 (mm)", judge_stereo_error_percent: "ステレオの誤差 (%)",
+    knobs_title: "調整", knobs_hint: "すぐに効き、depthd の再読込か再起動まで続きます。", knobs_token: "変更するには depthd view をトークン付きで起動してください。",
   },
 };
 

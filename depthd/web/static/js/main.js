@@ -1,6 +1,8 @@
 // Ties the page together: what the user chooses, what has to be asked for, what is shown.
 
 import { MAP_NAMES, SOURCES, SOURCE_COLOURS, Scale } from "./colours.js";
+import { Judge } from "./judge.js";
+import { Knobs } from "./knobs.js";
 import { PANEL_NAMES, depthRange } from "./panels.js";
 import { Plots } from "./plots.js";
 import { Stage } from "./stage.js";
@@ -35,7 +37,14 @@ let health = null;
 let arrivals = [];
 const counters = { frames: 0, decodeMs: 0 };
 
-const stage = new Stage(view, showPointer, showDistance);
+const judge = new Judge(() => (frozen && frame?.header.held ? frame.header.id : null));
+const knobs = new Knobs();
+const stage = new Stage(view, {
+  pointer: showPointer,
+  distance: showDistance,
+  region: (region) => judge.region(region),
+  spot: (pixel) => judge.spot(pixel),
+});
 const plots = new Plots(element("plot-list"));
 const stream = new Stream(showFrame, showStatus);
 
@@ -62,6 +71,8 @@ function showFrame(next) {
 
 /** The writer's rate, from its own times and ids, whatever this page has dropped. */
 function count(header) {
+  // A frame that is held comes again when more of it is asked for.
+  if (arrivals.at(-1)?.id === header.id && arrivals.at(-1).writer === header.writer) return;
   if (arrivals.length && (header.id <= arrivals.at(-1).id || header.writer !== arrivals.at(-1).writer)) arrivals = [];
   arrivals.push({ id: header.id, ns: header.captured_ns, writer: header.writer });
   if (arrivals.length > 30) arrivals.shift();
@@ -239,9 +250,20 @@ const actions = {
   freeze: () => setFrozen(!frozen),
   step: () => setFrozen(true),
   measure: () => {
+    if (stage.judging) actions.judge();
     stage.setMeasuring(!stage.measuring);
     element("measure").setAttribute("aria-pressed", stage.measuring);
     showDistance(null);
+  },
+  judge: () => {
+    const judging = !stage.judging;
+    if (judging && stage.measuring) actions.measure();
+    stage.setJudging(judging);
+    element("judge").setAttribute("aria-pressed", judging);
+    element("judge-card").hidden = !judging;
+    // What is judged is what is seen.
+    if (judging) setMode("wipe");
+    if (judging && !frozen) setFrozen(true);
   },
   outline: () => {
     view.outline = !view.outline;
@@ -265,10 +287,10 @@ const actions = {
 
 const KEYS = [
   ["1–6", "key_panels"], ["Shift 1–6", "key_panels_left"], ["Space", "key_freeze", "freeze"], [".", "key_step", "step"],
-  ["v g c", "key_mode"], ["m", "key_measure", "measure"], ["o", "key_outline", "outline"], ["x", "key_swap", "swap"],
+  ["v g c", "key_mode"], ["m", "key_measure", "measure"], ["j", "key_judge", "judge"], ["o", "key_outline", "outline"], ["x", "key_swap", "swap"],
   ["← ↑ → ↓", "key_pointer"], ["← →", "key_divider"], ["t", "key_theme", "theme"], ["l", "key_language", "language"],
 ];
-const KEY_ACTIONS = { " ": "freeze", ".": "step", v: "wipe", g: "grid", c: "cloud", m: "measure", o: "outline", x: "swap", t: "theme", l: "language", "?": "help" };
+const KEY_ACTIONS = { " ": "freeze", ".": "step", v: "wipe", g: "grid", c: "cloud", m: "measure", j: "judge", o: "outline", x: "swap", t: "theme", l: "language", "?": "help" };
 
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || element("keys").open) return;
@@ -311,10 +333,12 @@ function fillChoices() {
   showState();
   showHealth();
   if (cloud) element("cloud-message").textContent = t("cloud_hint");
+  judge.show();
 }
 
 async function askHealth() {
   if (document.hidden) return;
+  knobs.read();
   try {
     const answer = await fetch("/health");
     health = answer.ok ? await answer.json() : null;
@@ -352,7 +376,7 @@ function showHealth() {
 }
 
 function listen() {
-  for (const id of ["freeze", "step", "measure", "outline", "swap", "theme", "language", "help"]) element(id).onclick = actions[id];
+  for (const id of ["freeze", "step", "measure", "judge", "outline", "swap", "theme", "language", "help"]) element(id).onclick = actions[id];
   for (const button of document.querySelectorAll("button[data-mode]")) button.onclick = () => setMode(button.dataset.mode);
   element("panel-a").onchange = ({ target }) => { view.a = target.value; refresh(); };
   element("panel-b").onchange = ({ target }) => { view.b = target.value; refresh(); };

@@ -4,20 +4,24 @@ import { DEPTHS, PANELS, PANEL_NAMES, fit, paint, valueAt } from "./panels.js";
 import { t } from "./i18n.js";
 
 const MONO_NEAR = 2;
+const SMALLEST_REGION_PX = 6;
 const element = (id) => document.getElementById(id);
 
 export class Stage {
-  /** onPointer(value or null) and onDistance(metres or null) tell what is under the pointer and between the points. */
-  constructor(view, onPointer, onDistance) {
+  /** tells: pointer(value or null) what is under the pointer, distance(metres or null) what lies between the points,
+   * region(rectangle) and spot(pixel) what was chosen for judging.
+   */
+  constructor(view, tells) {
     this.view = view;
-    this.onPointer = onPointer;
-    this.onDistance = onDistance;
+    this.tells = tells;
     this.frame = null;
     this.divider = 0.5;
     this.pointer = null;
     this.points = [];
     this.region = null;
     this.measuring = false;
+    this.judging = false;
+    this.corner = null;
     this.wipe = element("wipe");
     this.overlay = element("overlay");
     this.canvas = element("canvas");
@@ -158,11 +162,22 @@ export class Stage {
       const y = Math.floor(((event.clientY - box.top) / box.height) * height);
       return x >= 0 && y >= 0 && x < width && y < height ? { x, y } : null;
     };
-    picture.addEventListener("pointermove", (event) => this.point(pixelOf(event)));
+    picture.addEventListener("pointerdown", (event) => {
+      if (!this.judging) return;
+      picture.setPointerCapture(event.pointerId);
+      this.region = null;
+      this.corner = pixelOf(event);
+    });
+    picture.addEventListener("pointermove", (event) => {
+      const pixel = pixelOf(event);
+      if (this.judging && this.corner && pixel) this.region = between(this.corner, pixel);
+      this.point(pixel);
+    });
+    picture.addEventListener("pointerup", () => this.judging && this.corner && this.choose());
     picture.addEventListener("pointerleave", () => this.point(null));
     picture.addEventListener("click", (event) => {
       this.point(pixelOf(event));
-      this.mark();
+      if (!this.judging) this.mark();
     });
   }
 
@@ -176,7 +191,8 @@ export class Stage {
       const clip = (value, size) => Math.min(Math.max(value, 0), size - 1);
       this.point({ x: clip(from.x + move[0], width), y: clip(from.y + move[1], height) });
       event.preventDefault();
-    } else if (event.key === "Enter") this.mark();
+    } else if (event.key === "Enter" && this.judging) this.markCorner();
+    else if (event.key === "Enter") this.mark();
   }
 
   point(pixel) {
@@ -193,6 +209,36 @@ export class Stage {
     this.tell();
   }
 
+  setJudging(judging) {
+    this.judging = judging;
+    this.region = this.corner = null;
+    if (this.frame) this.draw();
+  }
+
+  /** The keyboard's way: Enter on one corner, Enter on the other; twice on one place: that pixel. */
+  markCorner() {
+    if (!this.pointer) return;
+    if (!this.corner) {
+      this.region = null;
+      this.corner = this.pointer;
+      return;
+    }
+    this.region = between(this.corner, this.pointer);
+    this.choose();
+  }
+
+  /** A drag gives a region, a click the pixel. */
+  choose() {
+    const { corner, region } = this;
+    this.corner = null;
+    if (region && region.width >= SMALLEST_REGION_PX && region.height >= SMALLEST_REGION_PX) this.tells.region(region);
+    else {
+      this.region = null;
+      this.tells.spot(corner);
+    }
+    this.drawOverlay();
+  }
+
   setMeasuring(measuring) {
     this.measuring = measuring;
     this.points = [];
@@ -200,8 +246,8 @@ export class Stage {
   }
 
   tell() {
-    this.onPointer(this.pointer && valueAt(this.frame, this.pointer.x, this.pointer.y));
-    this.onDistance(this.points.length === 2 ? this.distance() : null);
+    this.tells.pointer(this.pointer && valueAt(this.frame, this.pointer.x, this.pointer.y));
+    this.tells.distance(this.points.length === 2 ? this.distance() : null);
   }
 
   /** Metres between the two points, and one sigma of it from the depths' own sigmas along the line of sight. */
@@ -269,6 +315,12 @@ function rimRuns(source, width, height) {
     }
   }
   return runs;
+}
+
+/** The rectangle with these two pixels as corners, both inside. */
+function between(a, b) {
+  const [x, y] = [Math.min(a.x, b.x), Math.min(a.y, b.y)];
+  return { x, y, width: Math.abs(a.x - b.x) + 1, height: Math.abs(a.y - b.y) + 1 };
 }
 
 function frameRegion(context, { x, y, width, height }, pictureWidth) {

@@ -3,6 +3,7 @@
 const FIRST_RETRY_MS = 200;
 const LONGEST_RETRY_MS = 2000;
 const PING_MS = 2000;
+const HIDDEN_MS = 500;
 
 export class Stream {
   /** onFrame(frame) gets decoded frames, onStatus({state, detail}) how the daemon and the connection are. */
@@ -64,23 +65,27 @@ export class Stream {
       this.send({ type: "ack" });
       return;
     }
-    // Of frames that come between two of the screen's, only the last is drawn.
-    if (this.next) this.send({ type: "ack", id: this.next.header.id });
-    else this.whenToDraw(() => this.draw());
+    // The next frame may come while this one is drawn; of frames between two of the screen's, only the last is drawn.
+    const waiting = this.next;
     this.next = frame;
+    if (document.hidden) {
+      // Hidden pages get no animation frames, and need none; but they must not hold the stream up for ever.
+      setTimeout(() => this.acknowledge(frame), HIDDEN_MS);
+      if (!waiting) setTimeout(() => this.draw(), HIDDEN_MS);
+      return;
+    }
+    this.acknowledge(frame);
+    if (!waiting) requestAnimationFrame(() => this.draw());
   }
 
-  /** Hidden pages get no animation frames; they must not hold the stream up. */
-  whenToDraw(draw) {
-    if (document.hidden) setTimeout(draw, 500);
-    else requestAnimationFrame(draw);
+  acknowledge(frame) {
+    this.send({ type: "ack", id: frame.header.id });
   }
 
   draw() {
     const frame = this.next;
     this.next = null;
     this.heldId = frame.header.held ? frame.header.id : null;
-    this.send({ type: "ack", id: frame.header.id });
     this.onFrame(frame);
   }
 
