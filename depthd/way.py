@@ -175,7 +175,7 @@ def copy_beside(slot: Slot, **arrays: Array) -> None:
 
 def on_host(frame: StereoFrame) -> StereoFrame:
     """The frame with its arrays in host memory. Raises DepthdError where they cannot be fetched any more."""
-    arrays = {name: getattr(frame, name) for name in ("left_bgr", "right_bgr", "depth_m", "confidence")}
+    arrays = {name: getattr(frame, name) for name in ("left_bgr", "right_bgr", "depth_m")}
     try:
         fetched = {name: array.get() for name, array in arrays.items() if hasattr(array, "get")}
     except Exception as error:  # CuPy's classes are not known here
