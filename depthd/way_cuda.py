@@ -125,6 +125,9 @@ class DeviceWay:
             raise DepthdError("the fusion cannot leave the GPU while it runs", "restart depthd for fusion.backend")
         with self._gpu.errors():
             self.fusion.change(parameters_of(config, camera, self.engine.card.output_kind))
+        if camera != self._camera:
+            self._camera = camera
+            self._graphs.clear()  # which know the calibration that points are made with
 
     def reset(self) -> None:
         with self._gpu.errors():

@@ -31,7 +31,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def test_frames_are_views_of_the_sdks_memory(world):
-    camera = open_camera(ZedCameraConfig(resolution="VGA", fps=0, memory="gpu", right=True, confidence=True))
+    camera = open_camera(ZedCameraConfig(resolution="VGA", fps=0, memory="gpu", right=True))
     for k in range(4):
         frame = camera.grab().check()
         mats = camera._mats[camera._slot]
@@ -49,9 +49,6 @@ def test_frames_are_views_of_the_sdks_memory(world):
         depth = cupy.asnumpy(frame.depth_m)
         near = shot.depth_m < 0.3
         np.testing.assert_array_equal(depth[~near], shot.depth_m[~near])
-        confidence = cupy.asnumpy(frame.confidence)
-        assert (confidence[~np.isfinite(depth)] == 0).all()
-        assert confidence.max() <= 1
     mats = camera._mats
     camera.close()
     assert all(mat.left.data is None and mat.depth.data is None for mat in mats), "freed before close()"

@@ -188,10 +188,18 @@ def test_nothing_is_allocated_on_the_device_once_every_slot_was_used(cupy: Any, 
     for _ in range(6):
         publish(way, publisher, frame)
     pool = cupy.get_default_memory_pool()
-    before = (pool.used_bytes(), pool.total_bytes(), cupy.cuda.runtime.memGetInfo())
-    for _ in range(30):
-        publish(way, publisher, frame)
-    assert (pool.used_bytes(), pool.total_bytes(), cupy.cuda.runtime.memGetInfo()) == before
+
+    def taken() -> tuple[int, int, int]:
+        return pool.used_bytes(), pool.total_bytes(), cupy.cuda.runtime.memGetInfo()[0]
+
+    def stays_the_same() -> bool:
+        before = taken()
+        for _ in range(30):
+            publish(way, publisher, frame)
+        return taken() == before
+
+    # What is free also changes with every other program on the GPU; ours would take something each time.
+    assert any(stays_the_same() for _ in range(5))
 
 
 def test_other_thresholds_need_no_other_graph(cupy: Any, gpu: Any, publisher: Publisher) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import time
@@ -13,6 +14,7 @@ from fakes.engines import PictureAsMono, PictureAsMonoOnStream, frame_for
 from fakes.queued_gpu import OnQueue, QueuedFusion, QueuedGpu
 
 import depthd
+from depthd import _shm
 from depthd import fusion as fusions
 from depthd.config import FusionConfig, SharedMemoryConfig
 from depthd.errors import DepthdError
@@ -188,6 +190,19 @@ def test_thresholds_change_in_place_and_another_backend_needs_a_restart(publishe
     reference = HostWay(OwnMatcher(), PictureAsMono(), fusions.create(strict, CAMERA, "relative_inverse"))
     for frame in frames(3):
         assert publish(way, publisher, frame)[0] == publish(reference, publisher, frame)[0]
+
+
+def test_a_camera_that_comes_back_with_another_calibration_makes_other_points(publisher: Publisher) -> None:
+    way, given = device_way(QueuedGpu(), publisher), frames(8)
+    for frame in given[:4]:
+        publish(way, publisher, frame)
+    moved = dataclasses.replace(CAMERA, fx=70.0, cx=40.0)
+    way.change_fusion(FusionConfig(), moved)
+    for frame in given[4:]:
+        found = publish(way, publisher, frame)[1]
+        points = np.empty_like(found["xyz"])
+        _shm.points_from_depth(found["depth"], points, moved.fx, moved.fy, moved.cx, moved.cy)
+        np.testing.assert_array_equal(found["xyz"], points)
 
 
 def test_another_network_is_captured_anew_and_the_old_one_closed(publisher: Publisher) -> None:
