@@ -89,7 +89,9 @@ def _compile_for_gpu() -> Any:
 def _compile_for_cpu() -> ctypes.CDLL:
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "render.so"
-        options = ("-std=c++17", "-O2", "-ffast-math", "-fno-finite-math-only", "-shared", "-fPIC", "-DRENDER_ON_CPU")
+        # Not -ffast-math: linked with it, a library makes the whole process round subnormal numbers to zero.
+        quick = ("-O2", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math")
+        options = ("-std=c++17", *quick, "-shared", "-fPIC", "-DRENDER_ON_CPU")
         subprocess.run(["c++", *options, "-x", "c++", str(SOURCES / "render.cu"), "-o", str(library)], check=True)
         loaded = ctypes.CDLL(str(library))
     for number, record in enumerate(RECORDS):
