@@ -154,7 +154,7 @@ def test_a_lost_camera_is_opened_again_until_it_is_back(
     assert "camera is back" in caplog.text
 
 
-def test_a_camera_that_comes_back_as_another_ends_the_run(monkeypatch: pytest.MonkeyPatch, shared_memory_name: str):
+def test_a_camera_back_with_another_size_ends_the_run(monkeypatch: pytest.MonkeyPatch, shared_memory_name: str):
     opened = []
 
     def open_another(config: VirtualCameraConfig) -> CameraSource:
