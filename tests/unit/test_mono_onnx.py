@@ -193,8 +193,9 @@ def real_left() -> np.ndarray:
     return cv2.imread(str(PICTURES / "left.png"))
 
 
-def test_the_embedded_model_sees_depth_in_a_real_picture(real_left: np.ndarray) -> None:
-    engine = open_engine(MonoConfig())
+@pytest.mark.parametrize("name", ["depthd-small", "depthd-small-int8"])
+def test_an_embedded_model_sees_depth_in_a_real_picture(real_left: np.ndarray, name: str) -> None:
+    engine = open_engine(MonoConfig(model=name))
     engine.prepare(*real_left.shape[:2])
     mono = engine.infer(real_left).copy()
     assert np.isfinite(mono).all()
@@ -202,9 +203,18 @@ def test_the_embedded_model_sees_depth_in_a_real_picture(real_left: np.ndarray) 
     # The table in front is nearer than the wall behind it.
     assert mono[-40:].mean() > 2 * mono[:40].mean()
     np.testing.assert_array_equal(engine.infer(real_left), mono)
-    again = open_engine(MonoConfig())
+    again = open_engine(MonoConfig(model=name))
     again.prepare(*real_left.shape[:2])
     np.testing.assert_array_equal(again.infer(real_left), mono)
+
+
+def test_eight_bits_change_a_map_by_little(real_left: np.ndarray) -> None:
+    maps = []
+    for name in ("depthd-small", "depthd-small-int8"):
+        engine = open_engine(MonoConfig(model=name))
+        engine.prepare(*real_left.shape[:2])
+        maps.append(engine.infer(real_left).ravel().copy())
+    assert np.corrcoef(maps)[0, 1] > 0.995
 
 
 def test_a_model_card_is_offered_for_the_fusion() -> None:
