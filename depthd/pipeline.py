@@ -75,9 +75,10 @@ class Pipeline:
         return StepReport(frame.index, times, result, dropped)
 
     def change_camera(self, camera: CameraSource) -> None:
-        """Goes on with a camera that was opened again; nothing is remembered of the old pictures."""
+        """Goes on with a camera that was opened again, and with the last fit as far as the new pictures agree with it:
+        the fusion itself finds out, as after any cut.
+        """
         self.camera = self._as_taken(camera)
-        self.way.reset()
         self._expected_index = None
 
     def change_mono(self, config: Config) -> None:

@@ -56,9 +56,6 @@ class Way(Protocol):
     def change_fusion(self, config: FusionConfig, camera: Camera) -> None:
         """Goes on with other thresholds, for the engine in force. Raises DepthdError for what needs a restart."""
 
-    def reset(self) -> None:
-        """Forgets the frames before, as after a cut."""
-
     def close(self) -> None:
         """Closes the engine and gives everything back."""
 
@@ -94,9 +91,6 @@ class HostWay:
 
     def change_fusion(self, config: FusionConfig, camera: Camera) -> None:
         self.fusion = fusions.create(config, camera, self.engine.card.output_kind)
-
-    def reset(self) -> None:
-        self.fusion.reset()
 
     def close(self) -> None:
         self._beside.shutdown()
@@ -135,9 +129,6 @@ class FallbackWay:
 
     def change_fusion(self, config: FusionConfig, camera: Camera) -> None:
         self._way.change_fusion(config, camera)
-
-    def reset(self) -> None:
-        self._way.reset()
 
     def close(self) -> None:
         self._way.close()

@@ -128,10 +128,8 @@ class DeviceWay:
         if camera != self._camera:
             self._camera = camera
             self._graphs.clear()  # which know the calibration that points are made with
-
-    def reset(self) -> None:
-        with self._gpu.errors():
-            self.fusion.reset()
+            with self._gpu.errors():
+                self.fusion.reset()
 
     def close(self) -> None:
         self._graphs.clear()

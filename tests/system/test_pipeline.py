@@ -14,7 +14,7 @@ from depthd.cameras.base import CameraLost, CameraSource
 from depthd.config import Config, VirtualCameraConfig
 from depthd.daemon import Daemon
 from depthd.errors import DepthdError
-from depthd.frame import Camera, Source, StereoFrame
+from depthd.frame import Camera, FitStatus, Source, StereoFrame
 from depthd.phases import Phase
 from depthd.pipeline import Pipeline, build_pipeline
 
@@ -154,6 +154,41 @@ def test_a_lost_camera_is_opened_again_until_it_is_back(
     assert "camera is back" in caplog.text
 
 
+class CameraWithStereo:
+    """The virtual camera, with other stereo depth than its own."""
+
+    def __init__(self, config: VirtualCameraConfig, stereo_depth_m: Callable[[tuple[int, ...]], np.ndarray]) -> None:
+        self.inner = open_camera(config)
+        self.camera, self.description, self.period_s = self.inner.camera, "other stereo", 0.0
+        self.close = self.inner.close
+        self._stereo_depth_m = stereo_depth_m
+
+    def grab(self) -> StereoFrame:
+        frame = self.inner.grab()
+        assert frame.depth_m is not None
+        frame.depth_m = self._stereo_depth_m(frame.depth_m.shape).astype(np.float32)
+        return frame
+
+
+@pytest.mark.parametrize(
+    ("stereo_depth_m", "status"),
+    [
+        (lambda shape: np.full(shape, np.nan), FitStatus.HELD),
+        (lambda shape: np.random.default_rng(1).uniform(0.5, 10.0, shape), FitStatus.UNFIT),
+    ],
+    ids=["that speaks not against it", "that speaks against it"],
+)
+def test_a_camera_that_is_back_keeps_the_last_fit_only_in_a_scene(
+    shared_memory_name: str, stereo_depth_m: Callable[[tuple[int, ...]], np.ndarray], status: FitStatus
+):
+    config = config_of(shared_memory_name, "sensor")
+    with closing(build(config)) as pipeline:
+        assert pipeline.step().result.fit.status is FitStatus.FITTED
+        pipeline.camera.close()
+        pipeline.change_camera(CameraWithStereo(config.camera, stereo_depth_m))
+        assert pipeline.step().result.fit.status is status
+
+
 def test_a_camera_back_with_another_size_ends_the_run(monkeypatch: pytest.MonkeyPatch, shared_memory_name: str):
     opened = []
 
@@ -163,7 +198,7 @@ def test_a_camera_back_with_another_size_ends_the_run(monkeypatch: pytest.Monkey
             opened[1].camera = opened[0].camera.scaled_to(100, 100)
         return opened[-1]
 
-    with pytest.raises(DepthdError, match="another calibration"):
+    with pytest.raises(DepthdError, match="came back with 100x100 px"):
         run_daemon_with(monkeypatch, shared_memory_name, open_another, frames=4)
     with pytest.raises(DepthdError, match="nobody publishes"):
         depthd.open(shared_memory_name)
