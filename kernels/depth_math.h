@@ -236,7 +236,8 @@ DEPTHD_FUNCTION uint16_t depthd_half(float value)
 }
 
 /* Decides one pixel. x is NaN where mono is unknown or nothing was fitted; a NaN goes through to what is made of it. Stereo
- * that is kept is passed on bit by bit. Stereo and mono are compared as squares, times stereo_m: so one division is enough. */
+ * that is kept is passed on bit by bit. Stereo and mono are compared as squares, times stereo_m, which saves a root. One
+ * choice after the other, never one inside another: compilers turn only these into vector instructions. */
 DEPTHD_FUNCTION DepthdPixel depthd_merge_pixel(
     float stereo_m, float x, float correction, float mono_sigma, float rim_share, float near_claim, const DepthdMergeParameters *p)
 {
@@ -264,7 +265,8 @@ DEPTHD_FUNCTION DepthdPixel depthd_merge_pixel(
 
     /* Where stereo is overruled, either of the two is wrong. */
     const float difference = nearer_by / product, doubtful = sqrtf(mono_sigma * mono_sigma + difference * difference);
-    float sigma = kept ? p->stereo_noise * stereo_m : measured ? doubtful : mono_sigma;
+    float sigma = measured ? doubtful : mono_sigma;
+    sigma = kept ? p->stereo_noise * stereo_m : sigma;
     sigma = sigma > DEPTHD_SIGMA_MINIMUM ? sigma : DEPTHD_SIGMA_MINIMUM;
     sigma = sigma < DEPTHD_SIGMA_MAXIMUM ? sigma : DEPTHD_SIGMA_MAXIMUM;
 
