@@ -332,7 +332,7 @@ static inline const char *depthd_error_text(int error) {
     case DEPTHD_WRITER_DIED: return "no new frame in time, and the writer is dead; wait again for its successor";
     case DEPTHD_RETIRED: return "no frame will come in this object any more; open the name again";
     case DEPTHD_INTERRUPTED: return "a signal arrived; wait again";
-    case DEPTHD_NO_FRAME: return "nothing has been published yet; wait";
+    case DEPTHD_NO_FRAME: return "no frame yet, or the writer is too fast for this reader; wait";
     case DEPTHD_OVERWRITTEN: return "the writer came round and overwrote the frame; take the newer one";
     case DEPTHD_NO_PLANE: return "this writer does not publish this plane; add it to shared_memory.planes";
     case DEPTHD_TOO_SMALL: return "the buffer is too small for the plane";
@@ -599,9 +599,12 @@ static inline int depthd_is_replaced(const depthd_reader *reader) {
     return stat(reader->path, &status) == 0 && (status.st_ino != reader->inode || status.st_dev != reader->device);
 }
 
-/* Gives the newest whole frame, at once. Returns DEPTHD_NO_FRAME before the first one. */
+/* Gives the newest whole frame, at once. Returns DEPTHD_NO_FRAME before the first one, and where the writer came round a
+ * thousand times while this reader read the metadata (a reader that is slowed a hundredfold, by a debugger say). */
 DEPTHD_FUNCTION int depthd_acquire(const depthd_reader *reader, depthd_frame *frame) {
     const depthd_header *header = depthd_header_of(reader);
+    uint64_t last_sequence = 0;
+    int writer_moves = 0;
     for (int attempt = 0; attempt < 1000; attempt++) {
         /* Acquire, with the writer's release store of `newest`: the slot's even sequence is visible. */
         uint32_t slot = __atomic_load_n(&header->newest, __ATOMIC_ACQUIRE);
@@ -610,6 +613,8 @@ DEPTHD_FUNCTION int depthd_acquire(const depthd_reader *reader, depthd_frame *fr
         const depthd_slot_meta *meta = depthd_meta_(reader, slot);
         /* Acquire, with the writer's release store of the even sequence: what it wrote before is visible. */
         uint64_t sequence = __atomic_load_n(&meta->sequence, __ATOMIC_ACQUIRE);
+        if (attempt > 0 && sequence != last_sequence) writer_moves = 1;
+        last_sequence = sequence;
         if (sequence & 1) continue;
         depthd_copy_words_(&frame->meta, meta, sizeof frame->meta);
         depthd_load_fence_();
@@ -621,7 +626,8 @@ DEPTHD_FUNCTION int depthd_acquire(const depthd_reader *reader, depthd_frame *fr
         frame->meta.sequence = sequence;
         return DEPTHD_OK;
     }
-    return DEPTHD_DAMAGED; /* the newest slot is never being written, unless the writer breaks the protocol */
+    /* The newest slot of a writer that stands still is never being written, unless it breaks the protocol. */
+    return writer_moves ? DEPTHD_NO_FRAME : DEPTHD_DAMAGED;
 }
 
 /* 1 if everything read from the frame's pixels up to now was whole. */

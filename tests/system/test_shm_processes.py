@@ -150,7 +150,7 @@ def test_a_reader_follows_a_writer_that_stopped_and_started_again(name: str, sta
             reader.wait(timeout=0.1)
         with pytest.raises(NotRunning):
             depthd.open(name)
-        start_writer()
+        start_writer(frames=1)
         assert reader.wait(timeout=10.0).valid()
 
 
