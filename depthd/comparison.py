@@ -8,8 +8,6 @@ import numpy as np
 
 from depthd.frame import Array, Fit, FitStatus
 
-MONO_KINDS = ("relative_inverse", "metric_depth", "relative_depth")
-
 
 @dataclass(frozen=True)
 class Samples:

@@ -61,6 +61,12 @@ def shared_memory_name(request: pytest.FixtureRequest) -> Iterator[str]:
         left_behind.unlink()
 
 
+@pytest.fixture
+def name(shared_memory_name: str) -> str:
+    """What tests of the shared memory itself call that name."""
+    return shared_memory_name
+
+
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

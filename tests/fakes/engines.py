@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from depthd.frame import Array, Camera, StereoFrame
+from depthd.frame import Array, Camera, FusionResult, StageTimes, StereoFrame
 from depthd.mono.model import ModelCard, default_card
+from depthd.shm.publisher import Publisher
+from depthd.way import Way
 
 STEP = 2
 """The map is so many times smaller than the picture."""
@@ -73,3 +75,14 @@ def frame_for(rng: np.random.Generator, camera: Camera, index: int) -> StereoFra
     depth_m = (1.0 / rho).astype(np.float32)
     depth_m[rng.random(rho.shape) < 0.2] = np.nan
     return StereoFrame(index, 1000 + index, 1, camera, picture, None, depth_m)
+
+
+def publish(way: Way, publisher: Publisher, frame: StereoFrame) -> tuple[FusionResult, dict[str, Array]]:
+    """What the frame's slot holds afterwards."""
+    depths = way.see(frame)
+    with publisher.slot() as slot:
+        for view in slot.views.values():
+            view.view(np.uint8).fill(77)
+        result = way.fuse(frame, depths, slot)
+        slot.describe(frame, result, StageTimes(frame.captured_ns), has_points=way.makes_points)
+        return result, {name: view.copy() for name, view in slot.views.items()}

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes.engines import STEP, PictureAsMono, frame_for
+from fakes.engines import STEP, PictureAsMono, frame_for, publish
 
 import depthd
 from depthd import _shm
 from depthd import fusion as fusions
 from depthd.config import FusionConfig, SharedMemoryConfig
 from depthd.errors import DepthdError
-from depthd.frame import Array, Camera, FusionResult, StageTimes, StereoFrame
+from depthd.frame import Array, Camera
 from depthd.shm.publisher import Publisher
 from depthd.way import HostWay
 
@@ -83,16 +83,6 @@ def device_way(cupy: Any, gpu: Any, publisher: Publisher, on_stream: bool = True
     parameters = fusions.parameters_of(FusionConfig(), CAMERA, "relative_inverse")
     engine = PictureAsMonoOnGpu(cupy, gpu) if on_stream else PictureAsMono()
     return DeviceWay(gpu, NoMatcher(), engine, CudaFusion(parameters, gpu.stream), publisher, CAMERA)
-
-
-def publish(way: Any, publisher: Publisher, frame: StereoFrame) -> tuple[FusionResult, dict[str, Array]]:
-    depths = way.see(frame)
-    with publisher.slot() as slot:
-        for view in slot.views.values():
-            view.view(np.uint8).fill(77)
-        result = way.fuse(frame, depths, slot)
-        slot.describe(frame, result, StageTimes(frame.captured_ns), has_points=way.makes_points)
-        return result, {name: view.copy() for name, view in slot.views.items()}
 
 
 def assert_same_as_on_the_cpu(cupy: Any, way: Any, publisher: Publisher, on_device: bool = False) -> None:

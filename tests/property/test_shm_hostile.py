@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -47,13 +45,6 @@ def good_object() -> bytes:
                 frame = StereoFrame(index, 1, 1, CAMERA, None)
                 slot.describe(frame, FusionResult(Fit(), (0,) * 6), StageTimes(1))
         return Path("/dev/shm", name).read_bytes()
-
-
-@pytest.fixture
-def name() -> Iterator[str]:
-    chosen = f"depthd-test-{os.getpid()}-{time.monotonic_ns()}"
-    yield chosen
-    Path("/dev/shm", chosen).unlink(missing_ok=True)
 
 
 def apply(data: bytearray, change: tuple[int, str, int]) -> None:

@@ -28,13 +28,6 @@ StartWriter = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
-def name() -> Iterator[str]:
-    chosen = f"depthd-test-{os.getpid()}-{time.monotonic_ns()}"
-    yield chosen
-    Path("/dev/shm", chosen).unlink(missing_ok=True)
-
-
-@pytest.fixture
 def small_camera() -> Camera:
     return Camera(64, 48, 50.0, 50.0, 32.0, 24.0, 0.1)
 

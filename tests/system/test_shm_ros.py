@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -37,13 +36,6 @@ STEREO = DEPTH.copy()
 STEREO[0, 0], STEREO[0, 1] = -np.inf, np.inf
 LEFT = np.random.default_rng(0).integers(0, 255, (24, 32, 3), np.uint8)
 PLANES = {"planes": ("left", "stereo_depth")}
-
-
-@pytest.fixture
-def name() -> Iterator[str]:
-    chosen = f"depthd-test-{os.getpid()}-{time.monotonic_ns()}"
-    yield chosen
-    Path("/dev/shm", chosen).unlink(missing_ok=True)
 
 
 @pytest.fixture

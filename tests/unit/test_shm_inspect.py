@@ -6,7 +6,6 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +22,6 @@ from depthd.shm.histogram import LatencyHistogram
 from depthd.shm.publisher import Publisher
 
 CAMERA = Camera(16, 8, 20.0, 20.0, 8.0, 4.0, 0.1)
-
-
-@pytest.fixture
-def name() -> Iterator[str]:
-    chosen = f"depthd-test-{os.getpid()}-{time.monotonic_ns()}"
-    yield chosen
-    for path in Path("/dev/shm").glob(f"{chosen}*"):
-        path.unlink()
 
 
 def start(name: str, keep: bool = False) -> Publisher:

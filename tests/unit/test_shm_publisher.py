@@ -8,7 +8,6 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,13 +25,6 @@ from depthd.shm.publisher import Publisher, Slot
 
 CAMERA = Camera(64, 48, 50.0, 51.0, 31.5, 23.5, 0.12, 1.25)
 FIT = Fit(0.5, 0.01, 0.03, 0.9, 0.97, 4096, 2, FitStatus.HELD)
-
-
-@pytest.fixture
-def name() -> Iterator[str]:
-    chosen = f"depthd-test-{os.getpid()}-{time.monotonic_ns()}"
-    yield chosen
-    Path("/dev/shm", chosen).unlink(missing_ok=True)
 
 
 def start(name: str, camera: Camera = CAMERA, **options: object) -> Publisher:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from fakes.engines import PictureAsMono, PictureAsMonoOnStream, frame_for
+from fakes.engines import PictureAsMono, PictureAsMonoOnStream, frame_for, publish
 from fakes.queued_gpu import OnQueue, QueuedFusion, QueuedGpu
 
 import depthd
@@ -18,7 +18,7 @@ from depthd import _shm
 from depthd import fusion as fusions
 from depthd.config import FusionConfig, SharedMemoryConfig
 from depthd.errors import DepthdError
-from depthd.frame import Array, Camera, FusionResult, StageTimes, StereoFrame
+from depthd.frame import Array, Camera, StereoFrame
 from depthd.gpu import host_reach
 from depthd.shm.cuda_view import CudaReader
 from depthd.shm.layout import PlaneView
@@ -61,17 +61,6 @@ def host_way() -> HostWay:
 def frames(count: int) -> list[StereoFrame]:
     rng = np.random.default_rng(5)
     return [frame_for(rng, CAMERA, index) for index in range(count)]
-
-
-def publish(way: Way, publisher: Publisher, frame: StereoFrame) -> tuple[FusionResult, dict[str, Array]]:
-    """What the frame's slot holds afterwards."""
-    depths = way.see(frame)
-    with publisher.slot() as slot:
-        for view in slot.views.values():
-            view.view(np.uint8).fill(77)
-        result = way.fuse(frame, depths, slot)
-        slot.describe(frame, result, StageTimes(frame.captured_ns), has_points=way.makes_points)
-        return result, {name: view.copy() for name, view in slot.views.items()}
 
 
 def assert_same_as_on_the_cpu(way: Way, publisher: Publisher, given: list[StereoFrame]) -> None:
