@@ -7,6 +7,7 @@
 typedef unsigned char uint8_t;
 typedef unsigned short uint16_t;
 typedef unsigned int uint32_t;
+typedef unsigned long long uint64_t;
 typedef int int32_t;
 #define NAN __int_as_float(0x7FC00000)
 #define INFINITY __int_as_float(0x7F800000)
@@ -53,9 +54,19 @@ typedef int int32_t;
 #define TILE_GRID_ROWS 5
 #endif
 #define TILES_DOWN (BLOCKS / TILES_ACROSS)
+/* And so many tiles have cells near a node, at most. */
+#ifndef NODE_TILES_ACROSS
+#define NODE_TILES_ACROSS 2
+#define NODE_TILES_DOWN 2
+#endif
+/* So many clusters look for where to start; the last of them goes on. */
+#ifndef CLUSTERS
+#define CLUSTERS 1
+#endif
 
 #include "cuda/state.cuh"
 #include "cuda/cells.cuh"
+#include "cuda/cluster.cuh"
 #include "cuda/exchange.cuh"
 #include "cuda/reductions.cuh"
 #include "cuda/consensus.cuh"

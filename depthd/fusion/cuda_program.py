@@ -15,6 +15,8 @@ from depthd.paths import KERNELS_DIR
 BLOCKS = 16
 """Of the fit; what one cluster can hold at most."""
 THREADS = 512
+CLUSTERS = 4
+"""That look for where to start, each with a part of the hypotheses; one goes on."""
 MERGE_THREADS = CELL_THREADS = POINT_THREADS = 256
 MEMORY_BLOCKS = 32
 PLACE = np.dtype([("index", "i4"), ("part", "f4")])
@@ -49,6 +51,7 @@ def _inlined(path: Path, folder: Path) -> str:
 def defines(p: Parameters, cluster: bool) -> tuple[str, ...]:
     """The sizes that are constants of the compiled program."""
     across, grid_columns, grid_rows = tiling(p)
+    tiles_across, tiles_down = node_tiles(p)
     values = {
         "WIDTH": p.width,
         "HEIGHT": p.height,
@@ -64,6 +67,9 @@ def defines(p: Parameters, cluster: bool) -> tuple[str, ...]:
         "TILES_ACROSS": across,
         "TILE_GRID_COLUMNS": grid_columns,
         "TILE_GRID_ROWS": grid_rows,
+        "NODE_TILES_ACROSS": _most(tiles_across),
+        "NODE_TILES_DOWN": _most(tiles_down),
+        "CLUSTERS": CLUSTERS if cluster else 1,
     }
     return tuple(f"-D{name}={value}" for name, value in values.items())
 
@@ -84,6 +90,39 @@ def _nodes_of_tile(cells: int, tiles: int, step: float) -> int:
     size = -(-cells // tiles)
     firsts = [min(first, cells - 1) for first in range(0, tiles * size, size)]
     return max(_node(min(first + size, cells) - 1, step) + 2 - _node(first, step) for first in firsts)
+
+
+def node_tiles(p: Parameters) -> tuple[list[list[tuple[int, int]]], list[list[tuple[int, int]]]]:
+    """For each column and each row of nodes: the tiles that have cells near it, one after the other, each with its
+    first node."""
+    across = tiling(p)[0]
+    return (
+        _tiles_of_nodes(p.columns, across, p.grid_step, p.grid_columns),
+        _tiles_of_nodes(p.rows, BLOCKS // across, p.grid_step, p.grid_rows),
+    )
+
+
+def _tiles_of_nodes(cells: int, tiles: int, step: float, nodes: int) -> list[list[tuple[int, int]]]:
+    size = -(-cells // tiles)
+    near: list[list[tuple[int, int]]] = [[] for _ in range(nodes)]
+    for tile in range(-(-cells // size)):
+        first = _node(tile * size, step)
+        for node in range(first, _node(min((tile + 1) * size, cells) - 1, step) + 2):
+            near[node].append((tile, first))
+    return near
+
+
+def _most(tiles: list[list[tuple[int, int]]]) -> int:
+    return max(len(near) for near in tiles)
+
+
+def _as_node_tiles(tiles: list[list[tuple[int, int]]]) -> Array:
+    """`NodeTiles` of kernels/cuda/state.cuh."""
+    table = np.zeros((len(tiles), 2 + _most(tiles)), np.int32)
+    for row, near in zip(table, tiles, strict=True):
+        row[:2] = (near[0][0] if near else 0), len(near)
+        row[2 : 2 + len(near)] = [first for _, first in near]
+    return table
 
 
 def _node(cell: int, step: float) -> int:
@@ -120,7 +159,8 @@ def tables(p: Parameters) -> bytes:
     grid_x = _as_places((np.arange(p.columns) + 0.5) / p.grid_step)
     grid_y = _as_places((np.arange(p.rows) + 0.5) / p.grid_step)
     wide = (_wide_taps(p.grid_columns), _wide_taps(p.grid_rows))
-    return b"".join(table.tobytes() for table in (grid_x, grid_y, *wide))
+    tiles = [_as_node_tiles(near) for near in node_tiles(p)]
+    return b"".join(table.tobytes() for table in (grid_x, grid_y, *tiles, *wide))
 
 
 def _wide_taps(count: int) -> Array:

@@ -24,6 +24,28 @@ __device__ __forceinline__ int balance_bin(float x, const Shared *shared)
     return bin < DEPTHD_BALANCE_BINS - 1 ? bin : DEPTHD_BALANCE_BINS - 1;
 }
 
+/* The first cell along an axis of `cells` that lies in a part. */
+__device__ __forceinline__ int first_of_part(int part, int cells)
+{
+    return (part * cells + DEPTHD_STRATA - 1) / DEPTHD_STRATA;
+}
+
+/* The smallest key of a stratum, among the blocks whose tiles have cells of it. */
+__device__ __forceinline__ uint32_t smallest_key(const Team &team, int stratum)
+{
+    const int row = stratum / DEPTHD_STRATA, column = stratum % DEPTHD_STRATA;
+    const int top = first_of_part(row, ROWS), bottom = first_of_part(row + 1, ROWS) - 1;
+    const int left = first_of_part(column, COLUMNS), right = first_of_part(column + 1, COLUMNS) - 1;
+    uint32_t key = 0xFFFFFFFFu;
+    if (top > bottom || left > right) return key;
+#pragma unroll 1
+    for (int down = top / TILE_ROWS; down <= bottom / TILE_ROWS; down++)
+#pragma unroll 1
+        for (int across = left / TILE_COLUMNS; across <= right / TILE_COLUMNS; across++)
+            key = min(key, take(&team.of(down * TILES_ACROSS + across)->strata[stratum]));
+    return key;
+}
+
 /* Lists the samples with the smallest key of each stratum, in the order of the strata, their weight not yet balanced. */
 __device__ __forceinline__ void list_chosen(const Team &team, Shared *shared, const Cells *cells, float stereo_noise,
                                             Chosen *chosen)
@@ -31,38 +53,40 @@ __device__ __forceinline__ void list_chosen(const Team &team, Shared *shared, co
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     const uint32_t none = 0xFFFFFFFFu;
     enum { PER_THREAD = (STRATA_COUNT + THREADS - 1) / THREADS };
+    static_assert(PER_THREAD * WARPS <= 32, "a warp does not see all counts at once");
     uint32_t keys[PER_THREAD], here[PER_THREAD];
+    Chosen samples[PER_THREAD];
 #pragma unroll
     for (int k = 0; k < PER_THREAD; k++) {
         const int stratum = k * THREADS + threadIdx.x;
-        keys[k] = stratum < STRATA_COUNT ? take(&team.of(stratum % BLOCKS)->strata[stratum / BLOCKS]) : none;
+        keys[k] = stratum < STRATA_COUNT ? smallest_key(team, stratum) : none;
         here[k] = __ballot_sync(0xFFFFFFFFu, keys[k] != none);
         if (lane == 0) shared->warp_counts[k * WARPS + warp] = __popc(here[k]);
+        const int cell = keys[k] != none ? (int)depthd_unscramble(keys[k]) : 0;
+        samples[k] = make_float4(cells->x[cell], cells->rho[cell], cells->fill[cell], cells->variance[cell]);
     }
     __syncthreads();
+    const int counts = lane < PER_THREAD * WARPS ? shared->warp_counts[lane] : 0;
 #pragma unroll
     for (int k = 0; k < PER_THREAD; k++) {
-        int before = 0;
-        for (int w = 0; w < k * WARPS + warp; w++) before += shared->warp_counts[w];
-        if (k == PER_THREAD - 1 && threadIdx.x == THREADS - 1) shared->chosen_count = before + __popc(here[k]);
+        const int before = __reduce_add_sync(0xFFFFFFFFu, lane < k * WARPS + warp ? counts : 0);
         if (keys[k] == none) continue;
-        const int cell = (int)depthd_unscramble(keys[k]);
-        const float calm = depthd_calm(cells->fill[cell], cells->variance[cell], stereo_noise);
+        const float calm = depthd_calm(samples[k].z, samples[k].w, stereo_noise);
         chosen[before + __popc(here[k] & ((1u << lane) - 1u))] =
-            make_float4((float)(cells->x[cell] - shared->x_origin), cells->rho[cell], calm, 0.0f);
+            make_float4((float)(samples[k].x - shared->x_origin), samples[k].y, calm, 0.0f);
     }
+    const int all = __reduce_add_sync(0xFFFFFFFFu, counts);
+    if (threadIdx.x == 0) shared->chosen_count = all;
 }
 
 /* Through two of the chosen samples. */
 __device__ __forceinline__ Slope hypothesis(const Chosen *chosen, uint32_t count, uint32_t trial, double x_origin, int kind)
 {
     const Chosen a = chosen[depthd_scramble(2 * trial) % count], b = chosen[depthd_scramble(2 * trial + 1) % count];
-    if (kind == DEPTHD_MONO_METRIC_DEPTH) {
-        const double scale = a.y / (a.x + x_origin);
-        return {(float)scale, (float)(scale * x_origin), 0.0f};
-    }
-    const double scale = ((double)b.y - a.y) / ((double)b.x - a.x);
-    return {(float)scale, (float)(a.y - scale * a.x), 0.0f};
+    const bool metric = kind == DEPTHD_MONO_METRIC_DEPTH;
+    const double rise = metric ? (double)a.y : (double)b.y - a.y;
+    const double scale = rise / (metric ? a.x + x_origin : (double)b.x - a.x);
+    return {(float)scale, (float)(metric ? scale * x_origin : a.y - scale * a.x), 0.0f};
 }
 
 __device__ __forceinline__ bool is_good(const Slope &s)
@@ -75,7 +99,7 @@ __device__ __forceinline__ float2 support_of_two(const Chosen *chosen, int count
                                                  DepthdScene scene)
 {
     float2 sum = make_float2(0.0f, 0.0f);
-#pragma unroll 4
+#pragma unroll 2
     for (int i = first; i < count; i += step) {
         const Chosen s = chosen[i];
         sum.x += s.z * depthd_support(s.y, s.w, a.at(s.x), scene);
@@ -89,66 +113,108 @@ __device__ __forceinline__ float2 support_of_two(const Chosen *chosen, int count
     return sum;
 }
 
-__device__ __forceinline__ bool is_better(float score, int trial, float than_score, int than_trial)
-{
-    return score > than_score || (score == than_score && trial < than_trial);
-}
+/* Of candidates, one a lane: the best score, the smallest trial among equals. Infinity less means none. */
+struct Candidate {
+    float score;
+    int trial;
+};
 
-enum { TRIALS_PER_WARP = DEPTHD_HYPOTHESES / (BLOCKS * WARPS) };
-
-/* The best hypothesis of this block, published. `earlier` is judged by the last block, all its warps together. */
-__device__ __forceinline__ void judge_hypotheses(const Team &team, Shared *shared, const Chosen *chosen,
-                                                 const Slope *earlier)
+__device__ __forceinline__ Candidate best_over_lanes(Candidate mine)
 {
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, count = shared->chosen_count;
-    const DepthdScene scene = shared->scene;
-    float best = -INFINITY;
-    int winner = DEPTHD_HYPOTHESES + 1;
-    for (int k = 0; k < TRIALS_PER_WARP && count > 0; k += 2) {
-        const int trial = (team.rank * WARPS + warp) * TRIALS_PER_WARP + k;
-        const Slope a = hypothesis(chosen, count, trial, shared->x_origin, shared->mono_kind);
-        const Slope b = hypothesis(chosen, count, trial + 1, shared->x_origin, shared->mono_kind);
-        const float2 scores = support_of_two(chosen, count, lane, 32, a, b, scene);
-        if (is_good(a) && is_better(scores.x, trial, best, winner)) best = scores.x, winner = trial;
-        if (is_good(b) && is_better(scores.y, trial + 1, best, winner)) best = scores.y, winner = trial + 1;
-    }
-    float of_earlier = 0.0f;
-    if (earlier && team.rank == BLOCKS - 1)
-        of_earlier =
-            support_of_two(chosen, count, warp * 32 + lane, THREADS, *earlier, *earlier, scene).x;
-    if (lane == 0) {
-        shared->scores[warp][0] = best;
-        shared->scores[warp][1] = of_earlier;
-        shared->trials[warp] = winner;
-    }
-    __syncthreads();
-    if (threadIdx.x != 0) return;
-    for (int w = 1; w < WARPS; w++)
-        if (is_better(shared->scores[w][0], shared->trials[w], best, winner))
-            best = shared->scores[w][0], winner = shared->trials[w];
-    if (earlier && team.rank == BLOCKS - 1 && count > 0) {
-        for (int w = 1; w < WARPS; w++) of_earlier += shared->scores[w][1];
-        if (is_better(of_earlier, DEPTHD_HYPOTHESES, best, winner)) best = of_earlier, winner = DEPTHD_HYPOTHESES;
-    }
-    put(&team.mine->best_score, best);
-    put(&team.mine->best_trial, winner);
-}
-
-/* By one warp: the winner among all blocks; a number above DEPTHD_HYPOTHESES means none. */
-__device__ __forceinline__ int best_of_all(const Team &team)
-{
-    const int lane = threadIdx.x % 32;
-    float score = -INFINITY;
-    int trial = DEPTHD_HYPOTHESES + 1;
-    if (lane < BLOCKS) {
-        score = take(&team.of(lane)->best_score);
-        trial = take(&team.of(lane)->best_trial);
-    }
 #pragma unroll
     for (int offset = 16; offset > 0; offset /= 2) {
-        const float other = __shfl_xor_sync(0xFFFFFFFFu, score, offset);
-        const int their = __shfl_xor_sync(0xFFFFFFFFu, trial, offset);
-        if (is_better(other, their, score, trial)) score = other, trial = their;
+        const float score = __shfl_xor_sync(0xFFFFFFFFu, mine.score, offset);
+        const int trial = __shfl_xor_sync(0xFFFFFFFFu, mine.trial, offset);
+        if (score > mine.score || (score == mine.score && trial < mine.trial)) mine = {score, trial};
     }
-    return trial;
+    return mine;
 }
+
+/* Each cluster has its share of the hypotheses, each of its blocks a part of that, two for some warps. */
+enum {
+    TRIALS_OF_BLOCK = DEPTHD_HYPOTHESES / (BLOCKS * CLUSTERS),
+    PAIRS = TRIALS_OF_BLOCK / 2,
+    WARPS_OF_PAIR = WARPS / PAIRS,
+    NO_TRIAL = DEPTHD_HYPOTHESES + 1, /* DEPTHD_HYPOTHESES itself is the earlier line */
+};
+static_assert(PAIRS * WARPS_OF_PAIR == WARPS && PAIRS * 2 * BLOCKS * CLUSTERS == DEPTHD_HYPOTHESES, "hypotheses do not split");
+
+/* The best hypothesis of this block, sent to all. The earlier line is judged by the last block, all its warps together. */
+__device__ __forceinline__ void send_hypotheses(const Team &team, Shared *shared, const Chosen *chosen, const Slope *earlier)
+{
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, count = shared->chosen_count;
+    const int first_trial = (team.cluster * BLOCKS + team.rank) * TRIALS_OF_BLOCK;
+    const DepthdScene scene = shared->scene;
+    const bool judges_earlier = earlier && team.rank == BLOCKS - 1;
+    if (count > 0) {
+        const int pair = warp / WARPS_OF_PAIR, part = warp % WARPS_OF_PAIR;
+        const Slope mine =
+            hypothesis(chosen, count, first_trial + 2 * pair + lane % 2, shared->x_origin, shared->mono_kind);
+        const bool good = is_good(mine);
+        Slope two[2];
+#pragma unroll
+        for (int k = 0; k < 2; k++)
+            two[k] = {__shfl_sync(0xFFFFFFFFu, mine.scale, k), __shfl_sync(0xFFFFFFFFu, mine.value, k), 0.0f};
+        float2 scores = support_of_two(chosen, count, part * 32 + lane, WARPS_OF_PAIR * 32, two[0], two[1], scene);
+        if (lane < 2) shared->scores[warp][lane] = good ? (lane ? scores.y : scores.x) : -INFINITY;
+        if (judges_earlier) {
+            scores = support_of_two(chosen, count, threadIdx.x, THREADS, *earlier, *earlier, scene);
+            if (lane == 0) shared->scores[warp][2] = scores.x;
+        }
+    }
+    __syncthreads();
+    if (warp == 0) {
+        Candidate mine = {-INFINITY, NO_TRIAL};
+        if (count > 0 && lane < TRIALS_OF_BLOCK) {
+            float score = 0.0f;
+            for (int k = 0; k < WARPS_OF_PAIR; k++) score += shared->scores[lane / 2 * WARPS_OF_PAIR + k][lane % 2];
+            if (score > -INFINITY) mine = {score, first_trial + lane};
+        }
+        if (TRIALS_OF_BLOCK == 32) mine = best_over_lanes(mine);
+        if (count > 0 && judges_earlier && lane == 31) {
+            float score = 0.0f;
+            for (int w = 0; w < WARPS; w++) score += shared->scores[w][2];
+            if (score > mine.score) mine = {score, DEPTHD_HYPOTHESES};
+        }
+        mine = best_over_lanes(mine);
+        for (int to = lane; to < BLOCKS; to += 32) {
+            team.send(to, 0, __float_as_uint(mine.score));
+            team.send(to, 1, (uint32_t)mine.trial);
+        }
+    }
+    team.sent(8);
+}
+
+/* By one warp: the best of this cluster. */
+__device__ __forceinline__ Candidate best_of_cluster(const Team &team)
+{
+    const int lane = threadIdx.x % 32;
+    team.receive();
+    Candidate mine = {-INFINITY, NO_TRIAL};
+    if (lane < BLOCKS) mine = {__uint_as_float(team.letter(lane, 0)), (int)team.letter(lane, 1)};
+    return best_over_lanes(mine);
+}
+
+#if CLUSTERS > 1
+/* By one warp of the first block: leaves what its cluster has found. Returns the trial to start from if all others have done so
+ * too, else -1: the last cluster goes on alone, so that none ever waits for another. */
+__device__ __forceinline__ int best_if_last(const Team &team, State *state, Candidate best)
+{
+    const int lane = threadIdx.x % 32;
+    int before = 0;
+    if (lane == 0) {
+        state->candidates[team.cluster] = make_int2(__float_as_int(best.score), best.trial);
+        __threadfence();
+        before = atomicAdd(&state->clusters_done, 1);
+        __threadfence();
+    }
+    if (__shfl_sync(0xFFFFFFFFu, before, 0) != CLUSTERS - 1) return -1;
+    Candidate theirs = {-INFINITY, NO_TRIAL};
+    if (lane < CLUSTERS) {
+        const int2 found = __ldcg(&state->candidates[lane]);
+        theirs = {__int_as_float(found.x), found.y};
+    }
+    if (lane == 0) state->clusters_done = 0;
+    return best_over_lanes(theirs).trial;
+}
+#endif

@@ -1,65 +1,60 @@
-/* How the blocks of the fit tell each other what they found: each writes into its own Exchange, waits for all, and reads
- * what it needs of the others'. Nobody writes into another's, except the smallest keys of the strata. */
+/* How the blocks of the fit tell each other what they found.
+ *
+ * By mail: every block writes a few words into every block's own memory, and each then reads sixteen letters without going far.
+ * One barrier a turn counts what has come. There are two sets of letters; a block gets at most one turn ahead of another,
+ * since to end a turn it needs a letter of each.
+ * By looking: after wait_for_all(), a block may read what the others have left in their Exchange. */
 #pragma once
 
 enum {
     WARPS = THREADS / 32,
     STRATA_COUNT = DEPTHD_STRATA * DEPTHD_STRATA,
-    STRATA_PER_BLOCK = STRATA_COUNT / BLOCKS,
     TILE_COLUMNS = (COLUMNS + TILES_ACROSS - 1) / TILES_ACROSS,
     TILE_ROWS = (ROWS + TILES_DOWN - 1) / TILES_DOWN,
     CELLS_PER_BLOCK = TILE_COLUMNS * TILE_ROWS,
     SLOTS_PER_BLOCK = CELLS_PER_BLOCK + DEPTHD_MEMORY_BINS, /* the first block also carries the remembered samples */
     ITEMS = (SLOTS_PER_BLOCK + THREADS - 1) / THREADS,      /* slots of a thread */
-    TILE_NODES = TILE_GRID_ROWS * TILE_GRID_COLUMNS, /* between which a block's cells lie */
-    SUMS = 16,
-    COARSE_BINS = 32,
-    FINE_BINS = DEPTHD_ERROR_BINS / COARSE_BINS,
+    TILE_NODES = TILE_GRID_ROWS * TILE_GRID_COLUMNS,        /* between which a block's cells lie */
+    NODE_STRIDE = DEPTHD_GRID_LEVELS + 1,                   /* so that nodes side by side lie in different banks */
+    LETTER_QUADS = 32,
+};
+
+struct Letters {
+    uint4 quads[2][BLOCKS][LETTER_QUADS];
+    uint64_t arrived[2];
 };
 
 struct Exchange {
-    __align__(16) float sums[2][SUMS];
-    float4 cells[CELLS_PER_BLOCK]; /* trust, trust * error, level */
-    __align__(16) float2 evidence[TILE_NODES][DEPTHD_GRID_LEVELS];
-    float2 level_sums[TILE_NODES];
-    uint32_t histogram[2][DEPTHD_ERROR_BINS];
-    uint32_t coarse[2][COARSE_BINS];
-    uint32_t strata[STRATA_PER_BLOCK];
-    uint32_t balance[DEPTHD_BALANCE_BINS];
-    float low, high;
-    float best_score;
-    int best_trial;
+    Letters letters;
+    int2 evidence[2][TILE_NODES][NODE_STRIDE]; /* weighted error, weight; see Units in align.cuh */
+    int2 level_sums[2][TILE_NODES];
+    uint32_t strata[STRATA_COUNT];
 };
 
 /* Where a block of the fit stands among the others. */
 struct Team {
-    int rank;
+    int rank, cluster;
+    int turn;
     Exchange *mine;
     Exchange *device_memory; /* of all blocks, where they are no cluster */
     unsigned int *arrived;
 
-    __device__ __forceinline__ Exchange *of(int other) const
+    __device__ __forceinline__ const Exchange *of(int other) const
     {
 #if CLUSTER
-        Exchange *theirs;
-        asm("mapa.u64 %0, %1, %2;" : "=l"(theirs) : "l"(mine), "r"(other));
-        return theirs;
+        return of_block(mine, other);
 #else
         return device_memory + other;
 #endif
     }
 
-    /* Waits until every thread of every block is here. What each wrote into its own Exchange is seen.
-     *
-     * In a cluster, that is shared memory, and __syncthreads() ends only when what the block wrote there has arrived: a fence over
-     * the whole GPU, which a releasing barrier brings along, would cost a microsecond each time and add nothing. */
+    /* By all threads. Waits until every thread of every block is here; what each wrote into its own Exchange is seen. */
     __device__ __forceinline__ void wait_for_all() const
     {
+        __syncthreads();
 #if CLUSTER
-        __syncthreads();
-        asm volatile("barrier.cluster.arrive.relaxed.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+        wait_for_cluster();
 #else
-        __syncthreads();
         if (threadIdx.x == 0) {
             __threadfence();
             const unsigned int target = (atomicAdd(arrived, 1u) / BLOCKS + 1u) * BLOCKS;
@@ -70,27 +65,61 @@ struct Team {
 #endif
     }
 
-    /* The same, and what was changed in the others' is seen too. */
-    __device__ __forceinline__ void wait_for_changes() const
+    /* Word `place` of this block's letter to another. */
+    __device__ __forceinline__ void send(int other, int place, uint32_t value) const
     {
 #if CLUSTER
-        asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+        post((uint32_t *)mine->letters.quads[turn & 1][rank] + place, &mine->letters.arrived[turn & 1], other, value);
+#else
+        __stcg((uint32_t *)device_memory[other].letters.quads[turn & 1][rank] + place, value);
+#endif
+    }
+
+    __device__ __forceinline__ void send_quad(int other, int place, uint4 value) const
+    {
+#if CLUSTER
+        post(mine->letters.quads[turn & 1][rank] + place, &mine->letters.arrived[turn & 1], other, value);
+#else
+        __stcg(&device_memory[other].letters.quads[turn & 1][rank][place], value);
+#endif
+    }
+
+    /* By all threads, after the letters of a turn were sent: how many bytes each block got. */
+    __device__ __forceinline__ void sent(int bytes_of_each) const
+    {
+#if CLUSTER
+        if (threadIdx.x == 0) expect_bytes(&mine->letters.arrived[turn & 1], BLOCKS * bytes_of_each);
 #else
         wait_for_all();
 #endif
     }
-};
 
-__device__ __forceinline__ int rank_of_block()
-{
+    /* By whoever reads the letters of this turn. */
+    __device__ __forceinline__ void receive() const
+    {
 #if CLUSTER
-    int rank;
-    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-    return rank;
-#else
-    return blockIdx.x;
+        wait_for_bytes(&mine->letters.arrived[turn & 1], turn >> 1 & 1);
 #endif
-}
+    }
+
+    __device__ __forceinline__ uint32_t letter(int from, int place) const
+    {
+#if CLUSTER
+        return ((const uint32_t *)mine->letters.quads[turn & 1][from])[place];
+#else
+        return __ldcg((const uint32_t *)mine->letters.quads[turn & 1][from] + place);
+#endif
+    }
+
+    __device__ __forceinline__ uint4 letter_quad(int from, int place) const
+    {
+#if CLUSTER
+        return mine->letters.quads[turn & 1][from][place];
+#else
+        return __ldcg(&mine->letters.quads[turn & 1][from][place]);
+#endif
+    }
+};
 
 /* Reads another block's value, past the first-level cache where it lies in device memory. */
 template <typename T>
@@ -102,13 +131,6 @@ __device__ __forceinline__ T take(const T *theirs)
     return __ldcg(theirs);
 #endif
 }
-
-__device__ __forceinline__ float4 plus(float4 a, float4 b)
-{
-    return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
-}
-
-__device__ __forceinline__ float2 plus(float2 a, float2 b) { return make_float2(a.x + b.x, a.y + b.y); }
 
 template <typename T>
 __device__ __forceinline__ void put(T *mine, T value)

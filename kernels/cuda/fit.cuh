@@ -1,4 +1,4 @@
-/* 3. Fit: each step needs one look at all samples by every block, and one exchange. */
+/* 3. Fit: each step looks at all samples twice, for the sums and for the errors, and tells the other blocks after each. */
 #pragma once
 
 /* A sample as a line sees it. */
@@ -15,50 +15,32 @@ struct Seen {
     __device__ __forceinline__ float robust() const { return inside > 0.0f ? inside * inside : 0.0f; }
 };
 
-/* Sums about the weighted mean. */
-struct Moments {
-    double weight, x, rho, xx, x_rho, rho_rho;
-};
-
-__device__ __forceinline__ Moments centred(const double *sums)
-{
-    const double weight = sums[0], share = reciprocal(weight), x = sums[1] * share, rho = sums[2] * share;
-    return {weight, x, rho, sums[3] - weight * x * x, sums[4] - weight * x * rho, sums[5] - weight * rho * rho};
-}
-
-__device__ __forceinline__ double pearson_r(const double *sums)
-{
-    const Moments m = centred(sums);
-    return m.x_rho / sqrt(fmax(m.xx * m.rho_rho, 1e-60));
-}
-
 __device__ __forceinline__ Slope slope_of(const Line &line, const Shared *shared)
 {
     return {(float)line.scale, (float)(line.scale * shared->x_origin + line.shift), (float)line.noise};
 }
 
-/* The weighted least squares line of sums about the origins. */
-__device__ __forceinline__ void solve_line(Shared *shared, int mono_kind)
+/* By one warp: the weighted least squares line of sums about the origins, one in each lane. */
+__device__ __forceinline__ void solve_line(Shared *shared, double sum)
 {
-    const double *s = shared->sums, x0 = shared->x_origin, rho0 = shared->rho_origin;
-    if (!(s[0] > 0.0)) return;
-    if (mono_kind == DEPTHD_MONO_METRIC_DEPTH) {
-        const double xx = s[3] + 2.0 * x0 * s[1] + s[0] * x0 * x0;
-        const double x_rho = s[4] + x0 * s[2] + rho0 * s[1] + s[0] * x0 * rho0;
-        shared->line.scale = x_rho * reciprocal(xx);
-        shared->line.shift = 0.0;
-        return;
-    }
-    const Moments m = centred(s);
-    if (!(m.xx > 0.0)) return;
-    const double scale = m.x_rho * reciprocal(m.xx);
+    double s[5];
+#pragma unroll
+    for (int k = 0; k < 5; k++) s[k] = __shfl_sync(0xFFFFFFFFu, sum, k);
+    const double x0 = shared->x_origin, rho0 = shared->rho_origin;
+    const bool metric = shared->mono_kind == DEPTHD_MONO_METRIC_DEPTH;
+    const double share = reciprocal(s[0]), x = s[1] * share, rho = s[2] * share;
+    const double xx = metric ? s[3] + 2.0 * x0 * s[1] + s[0] * x0 * x0 : s[3] - s[1] * x;
+    const double x_rho = metric ? s[4] + x0 * s[2] + rho0 * s[1] + s[0] * x0 * rho0 : s[4] - s[1] * rho;
+    if (threadIdx.x % 32 != 0 || !(s[0] > 0.0) || !(metric || xx > 0.0)) return;
+    const double scale = x_rho * reciprocal(xx), value = metric ? scale * x0 : rho0 + rho - scale * x;
     shared->line.scale = scale;
-    shared->line.shift = rho0 + m.rho - scale * (x0 + m.x);
+    shared->line.shift = metric ? 0.0 : value - scale * x0;
+    shared->slope.scale = (float)scale;
+    shared->slope.value = (float)value;
 }
 
 /* One step of iteratively reweighted least squares, and mono's noise about the new line. `rho` may differ from s.rho. */
-__device__ __forceinline__ void fit_step(const Team &team, Shared *shared, const Settings *p, const Samples &s,
-                                         const float (&rho)[ITEMS], int turn)
+__device__ __forceinline__ void fit_step(Team &team, Shared *shared, const Samples &s, const float (&rho)[ITEMS])
 {
     const float end = shared->scene.end, rho_origin = (float)shared->rho_origin;
     Slope slope = shared->slope;
@@ -74,42 +56,35 @@ __device__ __forceinline__ void fit_step(const Team &team, Shared *shared, const
         sums[3] += wx * s.x[i];
         sums[4] += wx * above;
     }
-    publish_sums<8>(team, shared, sums, 0);
-    team.wait_for_all();
-    if (threadIdx.x < 32) {
-        collect_sums<8>(team, shared, 0);
-        if (threadIdx.x == 0) {
-            solve_line(shared, shared->mono_kind);
-            shared->slope = slope_of(shared->line, shared);
-        }
-    } else {
-        for (int i = threadIdx.x - 32; i < DEPTHD_ERROR_BINS; i += THREADS - 32)
-            put(&team.mine->histogram[turn][i], 0u);
-    }
+    send_sums<8>(team, shared, sums);
+    uint32_t *histogram = shared->histogram[0];
+    for (int i = threadIdx.x; i < KEPT_BINS; i += THREADS) histogram[i] = 0;
+    if (threadIdx.x < 32) solve_line(shared, collect_sums<8>(team));
     __syncthreads();
+    team.turn++;
     slope = shared->slope;
 #pragma unroll
     for (int i = 0; i < ITEMS; i++) {
         const Seen seen(slope, s.x[i], rho[i], shared);
-        if (s.cell[i] >= 0 && seen.inside > 0.0f && seen.predicted < end)
-            count_error(team, turn, depthd_error_place(seen.residual, depthd_unit(seen.predicted, shared->scene)), s.weight[i]);
+        const bool kept = s.cell[i] >= 0 && seen.inside > 0.0f && seen.predicted < end;
+        count_error(histogram, depthd_error_place(seen.residual, depthd_unit(seen.predicted, shared->scene)),
+                    kept ? s.weight[i] : 0.0f);
     }
-    publish_histogram(team, turn);
-    team.wait_for_all();
+    __syncthreads();
+    send_histogram(team, histogram);
     if (threadIdx.x < 32) {
-        const double noise = median_noise(team, turn, shared->line.noise);
-        __syncwarp(); /* all lanes have read the noise before */
+        const float noise = collect_noise(team, slope.noise);
         if (threadIdx.x == 0) {
             shared->line.noise = noise;
-            shared->slope.noise = (float)noise;
+            shared->slope.noise = noise;
         }
     }
     __syncthreads();
+    team.turn++;
 }
 
-/* First half of what tells a good line from a bad one; the second comes after wait_for_all(). */
-__device__ __forceinline__ void publish_judgement(const Team &team, Shared *shared, const Settings *p, const Samples &s,
-                                                  const float (&rho)[ITEMS], int turn)
+/* What tells a good line from a bad one. */
+__device__ __forceinline__ void judge(Team &team, Shared *shared, const Settings *p, const Samples &s, const float (&rho)[ITEMS])
 {
     const float end = shared->scene.end, rho_origin = (float)shared->rho_origin;
     const Slope slope = shared->slope;
@@ -132,24 +107,30 @@ __device__ __forceinline__ void publish_judgement(const Team &team, Shared *shar
         sums[9] += information * x;
         sums[10] += information * x * x;
     }
-    publish_sums<16>(team, shared, sums, turn);
-}
-
-/* By one warp, to be followed by __syncthreads(). */
-__device__ __forceinline__ void collect_judgement(const Team &team, Shared *shared, const Settings *p, int turn)
-{
-    collect_sums<16>(team, shared, turn);
-    const double *s = shared->sums;
-    if (threadIdx.x != 0 || !(s[0] > 0.0)) return;
-    Line &line = shared->line;
-    const double from_origin = shared->mono_kind == DEPTHD_MONO_METRIC_DEPTH ? -shared->x_origin : s[1] / s[0];
-    const double about_pivot = s[10] - 2.0 * from_origin * s[9] + from_origin * from_origin * s[8];
-    line.pivot = shared->mono_kind == DEPTHD_MONO_METRIC_DEPTH ? 0.0 : shared->x_origin + from_origin;
-    line.inlier_share = s[6] > 0.0 ? s[7] / s[6] : 1.0;
-    line.pearson_r = pearson_r(s);
-    line.value_variance = 1.0 / (s[8] * p->independent_share);
-    line.scale_variance = 1.0 / fmax(about_pivot * p->independent_share, 1e-30);
-    line.significance = line.scale / sqrt(line.scale_variance);
+    send_sums<16>(team, shared, sums);
+    if (threadIdx.x < 32) {
+        const double sum = collect_sums<16>(team);
+        if (threadIdx.x < SUMS) shared->sums[threadIdx.x] = sum;
+        __syncwarp();
+        const double *a = shared->sums;
+        if (threadIdx.x == 0 && a[0] > 0.0) {
+            Line &line = shared->line;
+            const bool metric = shared->mono_kind == DEPTHD_MONO_METRIC_DEPTH;
+            const double share = reciprocal(a[0]), x = a[1] * share, rho_mean = a[2] * share;
+            const double xx = a[3] - a[1] * x, x_rho = a[4] - a[1] * rho_mean, rho_rho = a[5] - a[2] * rho_mean;
+            const double from_origin = metric ? -shared->x_origin : x;
+            const double about_pivot = fmax(
+                (a[10] - 2.0 * from_origin * a[9] + from_origin * from_origin * a[8]) * p->independent_share, 1e-30);
+            line.pivot = metric ? 0.0 : shared->x_origin + from_origin;
+            line.inlier_share = a[6] > 0.0 ? a[7] / a[6] : 1.0;
+            line.pearson_r = x_rho / sqrt(fmax(xx * rho_rho, 1e-60));
+            line.value_variance = 1.0 / (a[8] * p->independent_share);
+            line.scale_variance = 1.0 / about_pivot;
+            line.significance = line.scale * sqrt(about_pivot);
+        }
+    }
+    __syncthreads();
+    team.turn++;
 }
 
 __device__ __forceinline__ bool is_acceptable(const Line &line, double agreement, const Settings *p)
@@ -170,27 +151,19 @@ __device__ __forceinline__ float2 agreement_of(const Slope &slope, float x, floa
  * same, since each looks at all of them. */
 __device__ __forceinline__ double agreement_beyond_chance(Shared *shared, const Chosen *chosen)
 {
-    float plausible = 0.0f, real = 0.0f, chance = 0.0f;
+    float sums[4] = {0.0f};
+#pragma unroll 1
     for (int i = threadIdx.x; i < shared->chosen_count; i += THREADS) {
         const Chosen s = chosen[i];
         const float2 paired = agreement_of(shared->slope, s.x, s.y, s.z, shared);
-        plausible += paired.x;
-        real += paired.y;
-        chance += agreement_of(shared->slope, s.x, s.w, s.z, shared).y;
+        sums[0] += paired.x;
+        sums[1] += paired.y;
+        sums[2] += agreement_of(shared->slope, s.x, s.w, s.z, shared).y;
     }
-#pragma unroll
-    for (int offset = 16; offset > 0; offset /= 2) {
-        plausible += __shfl_xor_sync(0xFFFFFFFFu, plausible, offset);
-        real += __shfl_xor_sync(0xFFFFFFFFu, real, offset);
-        chance += __shfl_xor_sync(0xFFFFFFFFu, chance, offset);
-    }
-    float *partial = shared->partial[threadIdx.x / 32];
-    if (threadIdx.x % 32 == 0) partial[0] = plausible, partial[1] = real, partial[2] = chance;
+    const float all = add_over_block<4>(shared, sums);
+    const float plausible = __shfl_sync(0xFFFFFFFFu, all, 0), real = __shfl_sync(0xFFFFFFFFu, all, 1);
+    const float chance = __shfl_sync(0xFFFFFFFFu, all, 2);
     __syncthreads();
-    double sums[3] = {0.0, 0.0, 0.0};
-    for (int w = 0; w < WARPS; w++)
-        for (int k = 0; k < 3; k++) sums[k] += shared->partial[w][k];
-    __syncthreads();
-    if (!(sums[0] > 0.0)) return 0.0;
-    return (sums[1] - sums[2]) / fmax(sums[0] - sums[2], 1e-9 * sums[0]);
+    if (!(plausible > 0.0f)) return 0.0;
+    return ((double)real - chance) / fmax((double)plausible - chance, 1e-9 * plausible);
 }

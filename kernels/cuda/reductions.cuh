@@ -5,6 +5,15 @@
  * 2.5, so that the sum of all fits into 32 bits. */
 #define WEIGHT_UNITS ((float)(2147483648.0 / (2.5 * (CELL_COUNT + 1))))
 
+/* Only bins in which the noise is neither at its minimum nor at its maximum have to be told apart. */
+#define ERROR_PER_BIN (DEPTHD_ERROR_MAXIMUM / DEPTHD_ERROR_BINS)
+enum {
+    KEPT_BINS = 4 * LETTER_QUADS,
+    FIRST_BIN = (int)(DEPTHD_MONO_NOISE_MINIMUM * DEPTHD_MEDIAN_OF_KEPT / ERROR_PER_BIN) - 2,
+    LAST_NEEDED_BIN = (int)(DEPTHD_MONO_NOISE_MAXIMUM * DEPTHD_MEDIAN_OF_KEPT / ERROR_PER_BIN) + 1,
+};
+static_assert(FIRST_BIN >= 0 && LAST_NEEDED_BIN < FIRST_BIN + KEPT_BINS - 1, "a letter does not hold the histogram");
+
 /* 1 / x to about 1e-15, for normal numbers: Newton's iteration from a float, a fraction of a division's time. */
 __device__ __forceinline__ double reciprocal(double x)
 {
@@ -20,6 +29,8 @@ struct Slope {
     __device__ __forceinline__ float at(float x) const { return scale * x + value; }
 };
 
+enum { SUMS = 16 };
+
 /* What the threads of a block share. */
 struct Shared {
     double sums[SUMS];
@@ -29,16 +40,15 @@ struct Shared {
     float inverse_maximum; /* of the settings, in reach */
     int mono_kind;
     float balance[DEPTHD_BALANCE_BINS];
-    double noise;
+    uint32_t balance_counts[DEPTHD_BALANCE_BINS];
     Line line;
-    Slope slope;
-    int count, decision, chosen_count;
-    int first_rows[TILES_DOWN], first_columns[TILES_ACROSS];
+    Slope slope; /* slope.noise is the newest; line.noise that of the last fit */
+    int count, decision, chosen_count, winner;
     int warp_counts[2 * WARPS];
     float partial[WARPS][SUMS];
-    float4 gathered[BLOCKS][SUMS / 4];
-    float scores[WARPS][2];
-    int trials[WARPS];
+    uint32_t extents[WARPS][2];
+    float scores[WARPS][3];
+    __align__(16) uint32_t histogram[2][KEPT_BINS];
 };
 
 /* Adds N (a power of two) values over the lanes of a warp. Value i ends in the lanes i * 32 / N and following. */
@@ -63,103 +73,105 @@ __device__ __forceinline__ float add_over_lanes(float (&values)[N])
     return values[0];
 }
 
-/* First half of a sum over all blocks; the second comes after wait_for_all(). */
+/* In each lane of each warp: value `lane % N` added up over the block. */
 template <int N>
-__device__ __forceinline__ void publish_sums(const Team &team, Shared *shared, float (&values)[N], int turn)
+__device__ __forceinline__ float add_over_block(Shared *shared, float (&values)[N])
 {
     const int lane = threadIdx.x % 32;
     const float sum = add_over_lanes<N>(values);
     if (lane % (32 / N) == 0) shared->partial[threadIdx.x / 32][lane / (32 / N)] = sum;
     __syncthreads();
-    if (threadIdx.x >= 32) return;
     float all = 0.0f;
 #pragma unroll
     for (int warp = lane / N; warp < WARPS; warp += 32 / N) all += shared->partial[warp][lane % N];
 #pragma unroll
     for (int offset = 16; offset >= N; offset /= 2) all += __shfl_xor_sync(0xFFFFFFFFu, all, offset);
-    if (lane < N) put(&team.mine->sums[turn][lane], all);
+    return all;
 }
 
-/* By one warp: the first N sums of all blocks, into shared->sums. Each lane asks another block, so that none is waited for by
- * all at once. */
+/* Sends this block's sums to all; the second half of a sum over all blocks is collect_sums(). */
 template <int N>
-__device__ __forceinline__ void collect_sums(const Team &team, Shared *shared, int turn)
+__device__ __forceinline__ void send_sums(const Team &team, Shared *shared, float (&values)[N])
 {
-    enum { QUADS = N / 4 };
+    const float all = add_over_block<N>(shared, values);
+    for (int to = threadIdx.x / 32; to < BLOCKS; to += WARPS)
+        if (threadIdx.x % 32 < N) team.send(to, threadIdx.x % 32, __float_as_uint(all));
+    team.sent(4 * N);
+}
+
+/* By one warp: in each lane, value `lane % N` of all blocks. */
+template <int N>
+__device__ __forceinline__ double collect_sums(const Team &team)
+{
     const int lane = threadIdx.x % 32;
-#pragma unroll
-    for (int i = lane; i < BLOCKS * QUADS; i += 32)
-        shared->gathered[i / QUADS][i % QUADS] = take((const float4 *)&team.of(i / QUADS)->sums[turn][i % QUADS * 4]);
-    __syncwarp();
+    team.receive();
     double sum = 0.0;
 #pragma unroll
-    for (int block = lane / N; block < BLOCKS; block += 32 / N) sum += ((const float *)shared->gathered[block])[lane % N];
+    for (int block = lane / N; block < BLOCKS; block += 32 / N)
+        sum += (double)__uint_as_float(team.letter(block, lane % N));
 #pragma unroll
     for (int offset = 16; offset >= N; offset /= 2) sum += __shfl_xor_sync(0xFFFFFFFFu, sum, offset);
-    if (lane < N) shared->sums[lane] = sum;
-    __syncwarp();
+    return sum;
 }
 
-__device__ __forceinline__ void clear_histogram(const Team &team, int turn)
+/* By all threads of a warp: an error counts in the two bins whose centres it lies between, by nearness. What lies beyond
+ * the bins is added up first, so that not all lanes wait for one place. */
+__device__ __forceinline__ void count_error(uint32_t *histogram, float place, float weight)
 {
-    for (int i = threadIdx.x; i < DEPTHD_ERROR_BINS; i += THREADS) put(&team.mine->histogram[turn][i], 0u);
-}
-
-/* An error counts in the two bins whose centres it lies between, by nearness. */
-__device__ __forceinline__ void count_error(const Team &team, int turn, float place, float weight)
-{
-    const int lower = min((int)place, DEPTHD_ERROR_BINS - 2);
+    const float kept = fminf(fmaxf(place - FIRST_BIN, 0.0f), (float)(KEPT_BINS - 1));
     const uint32_t units = __float2uint_rn(weight * WEIGHT_UNITS);
-    const uint32_t above = __float2uint_rn(weight * WEIGHT_UNITS * (place - lower));
-    uint32_t *bins = &team.mine->histogram[turn][lower];
-    if (units > above) atomicAdd(bins, units - above);
-    if (above) atomicAdd(bins + 1, above);
-}
-
-/* First half of a median over all blocks: the histogram's coarse bins. The second comes after wait_for_all(). */
-__device__ __forceinline__ void publish_histogram(const Team &team, int turn)
-{
-    __syncthreads();
-    const int lane = threadIdx.x % 32;
-    for (int c = threadIdx.x / 32; c < COARSE_BINS; c += WARPS) {
-        const uint32_t sum = __reduce_add_sync(0xFFFFFFFFu, take(&team.mine->histogram[turn][c * FINE_BINS + lane]));
-        if (lane == 0) put(&team.mine->coarse[turn][c], sum);
+    const uint32_t under = __reduce_add_sync(0xFFFFFFFFu, kept == 0.0f ? units : 0u);
+    const uint32_t over = __reduce_add_sync(0xFFFFFFFFu, kept == KEPT_BINS - 1 ? units : 0u);
+    if (threadIdx.x % 32 == 0) {
+        atomicAdd(&histogram[0], under);
+        atomicAdd(&histogram[KEPT_BINS - 1], over);
     }
+    if (units == 0 || kept == 0.0f || kept == KEPT_BINS - 1) return;
+    const int lower = (int)kept;
+    const uint32_t above = __float2uint_rn(weight * WEIGHT_UNITS * (kept - lower));
+    atomicAdd(histogram + lower, units - min(above, units));
+    atomicAdd(histogram + lower + 1, min(above, units));
 }
 
-/* Of 32 counts, one a lane: the first lane up to which they reach half of `total`; `below` becomes the sum before it. */
-__device__ __forceinline__ int find_half(uint32_t count, uint32_t total, uint32_t &below)
+/* After a __syncthreads(): sends this block's histogram to all. */
+__device__ __forceinline__ void send_histogram(const Team &team, const uint32_t *histogram)
 {
     const int lane = threadIdx.x % 32;
-    uint32_t reached = count;
+    const uint4 quad = ((const uint4 *)histogram)[lane];
+    for (int to = threadIdx.x / 32; to < BLOCKS; to += WARPS) team.send_quad(to, lane, quad);
+    team.sent(16 * LETTER_QUADS);
+}
+
+/* By one warp: mono's relative noise from the median of the errors counted by all blocks. */
+__device__ __forceinline__ float collect_noise(const Team &team, float fallback)
+{
+    const int lane = threadIdx.x % 32;
+    team.receive();
+    uint4 bins = team.letter_quad(0, lane);
+#pragma unroll
+    for (int block = 1; block < BLOCKS; block++) {
+        const uint4 more = team.letter_quad(block, lane);
+        bins.x += more.x, bins.y += more.y, bins.z += more.z, bins.w += more.w;
+    }
+    const uint32_t here = bins.x + bins.y + bins.z + bins.w;
+    uint32_t reached = here;
 #pragma unroll
     for (int offset = 1; offset < 32; offset *= 2) {
         const uint32_t left = __shfl_up_sync(0xFFFFFFFFu, reached, offset);
         if (lane >= offset) reached += left;
     }
-    const unsigned int enough = __ballot_sync(0xFFFFFFFFu, below + reached >= total - total / 2);
-    const int found = enough ? __ffs(enough) - 1 : 31;
-    below += __shfl_sync(0xFFFFFFFFu, reached - count, found);
-    return found;
-}
-
-/* By one warp: mono's relative noise from the median of the errors counted by all blocks. */
-__device__ __forceinline__ double median_noise(const Team &team, int turn, double fallback)
-{
-    const int lane = threadIdx.x % 32;
-    uint32_t coarse = 0, fine = 0, below = 0;
-    /* Every block begins with another one, so that none is waited for by all at once. */
-#pragma unroll
-    for (int r = 0; r < BLOCKS; r++) coarse += take(&team.of((r + team.rank) % BLOCKS)->coarse[turn][lane]);
-    const uint32_t total = __reduce_add_sync(0xFFFFFFFFu, coarse);
+    const uint32_t total = __shfl_sync(0xFFFFFFFFu, reached, 31), half = total - total / 2;
     if (total == 0) return fallback;
-    const int group = find_half(coarse, total, below);
-#pragma unroll
-    for (int r = 0; r < BLOCKS; r++)
-        fine += take(&team.of((r + team.rank) % BLOCKS)->histogram[turn][group * FINE_BINS + lane]);
-    const int bin = find_half(fine, total, below);
-    const double count = (double)__shfl_sync(0xFFFFFFFFu, fine, bin);
-    const double part = (0.5 * (double)total - (double)below) * reciprocal(count);
-    const double median = (group * FINE_BINS + bin + part) * (DEPTHD_ERROR_MAXIMUM / DEPTHD_ERROR_BINS);
-    return fmin(fmax(median * (1.0 / DEPTHD_MEDIAN_OF_KEPT), DEPTHD_MONO_NOISE_MINIMUM), DEPTHD_MONO_NOISE_MAXIMUM);
+    const int found = __ffs(__ballot_sync(0xFFFFFFFFu, reached >= half)) - 1;
+    /* In the lane that was found: the bin, what is below it, and what is in it. */
+    uint32_t below = reached - here, count = bins.x;
+    int bin = 4 * lane;
+    if (below + count < half) below += count, count = bins.y, bin++;
+    if (below + count < half) below += count, count = bins.z, bin++;
+    if (below + count < half) below += count, count = bins.w, bin++;
+    const float part = __fdividef(0.5f * (float)(total - 2u * below), (float)count);
+    const float median = (FIRST_BIN + bin + part) * (float)ERROR_PER_BIN;
+    const float noise = fminf(fmaxf(median * (float)(1.0 / DEPTHD_MEDIAN_OF_KEPT), (float)DEPTHD_MONO_NOISE_MINIMUM),
+                              (float)DEPTHD_MONO_NOISE_MAXIMUM);
+    return __shfl_sync(0xFFFFFFFFu, noise, found);
 }

@@ -38,6 +38,8 @@ struct State {
     int fitted;
     unsigned int largest; /* bits of the largest inverse depth measured in a cell */
     unsigned int arrived; /* of the barrier between blocks that are no cluster */
+    int clusters_done;    /* with their part of the consensus */
+    int2 candidates[CLUSTERS];
 };
 
 /* Bilinear sampling of one axis: the lower of the two neighbours, and the part of the upper one. */
@@ -56,8 +58,16 @@ struct Cells {
 /* [1 2 1] / 4 along one axis, DEPTHD_WIDE_PASSES times, nothing beyond the border: nine factors for each place. */
 enum { WIDE_TAPS = 2 * DEPTHD_WIDE_PASSES + 1 };
 
+/* Along one axis, the tiles that have cells near a node, N at most, and the first node of each. */
+template <int N>
+struct NodeTiles {
+    int first, count, first_node[N];
+};
+
 struct Tables {
     Place grid_x[COLUMNS], grid_y[ROWS];
+    NodeTiles<NODE_TILES_ACROSS> tiles_across[GRID_COLUMNS];
+    NodeTiles<NODE_TILES_DOWN> tiles_down[GRID_ROWS];
     float wide_columns[GRID_COLUMNS][WIDE_TAPS], wide_rows[GRID_ROWS][WIDE_TAPS];
 };
 
