@@ -17,13 +17,11 @@ from depthd.gpu import Gpu, Graphs
 from depthd.matchers import Matcher
 from depthd.mono.base import MonoEngine
 from depthd.mono.on_stream import DeviceNetwork, RunsOnStream
-from depthd.shm.device_slots import DeviceSlot, DeviceSlots
+from depthd.shm.device_slots import PASSED_ON, DeviceSlot, DeviceSlots
 from depthd.shm.publisher import Publisher, Slot
 from depthd.way import Depths, on_host, stereo_depth
 
 log = logging.getLogger(__name__)
-
-_PASSED_ON = ("left", "stereo_depth")
 
 
 class DeviceFusion(Protocol):
@@ -155,15 +153,14 @@ class DeviceWay:
             self.fusion.launch_points(there.device["depth"], there.device["xyz"], self._camera)
         if "mono" in there.device:
             self._gpu.bring(there.device["mono"], self._network.map)
-        for name, host in there.host.items():
-            if name not in _PASSED_ON:
-                self._gpu.copy_out(host, there.device[name])
+        for host, device in there.copies:
+            self._gpu.copy_out(host, device)
         self.fusion.launch_result()
 
     def _pass_on(self, there: DeviceSlot) -> None:
         """Enqueues the copies of what came in, for readers: from the device, which is faster than this CPU's own."""
         inputs = {"left": self._picture, "stereo_depth": self._stereo_m}
-        for name in _PASSED_ON:
+        for name in PASSED_ON:
             if name in there.device:
                 self._gpu.bring(there.device[name], inputs[name])
             if name in there.host:

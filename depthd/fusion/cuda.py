@@ -118,7 +118,7 @@ class CudaFusion:
         """The second kernel, which sees only cells."""
         k, b = self._kernels, self._buffers
         arguments = (b.settings, b.state, b.cells, b.tables, b.evidence, b.exchange, b.result)
-        k.solve((program.BLOCKS,), (program.THREADS,), arguments, shared_mem=k.shared_bytes)
+        k.solve((k.fit_blocks,), (program.THREADS,), arguments, shared_mem=k.shared_bytes)
 
     def launch_merge(self, stereo_depth_m: Array, mono: Array, out: FusedPlanes) -> None:
         """The third kernel."""
@@ -249,11 +249,12 @@ class _Kernels:
     """The compiled program for one picture size."""
 
     def __init__(self, cupy: Any, p: Parameters, cluster: bool) -> None:
-        options = ("--std=c++17", *program.defines(p, cluster))
+        options = (*program.OPTIONS, *program.defines(p, cluster))
         text = program.source()
         module = cupy.RawModule(code=text, options=options)
         together = module if cluster else cupy.RawModule(code=text, options=options, enable_cooperative_groups=True)
         self.cluster = cluster
+        self.fit_blocks = program.BLOCKS * (program.CLUSTERS if cluster else 1)
         self.cells = module.get_function("fusion_cells")
         self.merge = module.get_function("fusion_merge")
         self.points = module.get_function("fusion_points")
@@ -317,7 +318,7 @@ def _can_launch(cupy: Any, kernels: _Kernels, p: Parameters) -> bool:
     """Runs the fit once over no samples. Raises CUDADriverError where the launch is refused."""
     b = _Buffers(cupy, p, kernels.sizes)
     fit = (b.settings, b.state, b.cells, b.tables, b.evidence, b.exchange, b.result)
-    kernels.solve((program.BLOCKS,), (program.THREADS,), fit, shared_mem=kernels.shared_bytes)
+    kernels.solve((kernels.fit_blocks,), (program.THREADS,), fit, shared_mem=kernels.shared_bytes)
     cupy.cuda.get_current_stream().synchronize()
     return True
 

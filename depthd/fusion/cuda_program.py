@@ -18,7 +18,9 @@ THREADS = 512
 CLUSTERS = 4
 """That look for where to start, each with a part of the hypotheses; one goes on."""
 MERGE_THREADS = CELL_THREADS = POINT_THREADS = 256
-MEMORY_BLOCKS = 32
+MEMORY_BLOCKS = 64
+OPTIONS = ("--std=c++17", "--prec-div=false", "--prec-sqrt=false")
+"""Of the compiler: divisions and roots to within two units in the last place, which is a few instructions each."""
 PLACE = np.dtype([("index", "i4"), ("part", "f4")])
 SETTINGS_FIELDS = (
     "stereo_noise", "stereo_inverse_minimum", "stereo_inverse_maximum", "inverse_minimum", "inverse_maximum",

@@ -14,14 +14,20 @@ from depthd.shm.publisher import Publisher, Slot
 
 log = logging.getLogger(__name__)
 
+PASSED_ON = ("left", "stereo_depth")
+"""Planes that came in and are not made on the device."""
+
 
 @dataclass(frozen=True)
 class DeviceSlot:
     """One slot on the device. device: its planes there, by name, as the slot has them. host: where each is copied to
-    from there; empty where the device writes into the slot itself."""
+    from there; empty where the device writes into the slot itself.
+    """
 
     device: dict[str, Array]
     host: dict[str, Array]
+    copies: tuple[tuple[Array, Array], ...] = ()
+    """Where to and from where the planes that are made on the device are copied: those side by side at once."""
 
     @property
     def planes(self) -> FusedPlanes:
@@ -80,7 +86,11 @@ class DeviceSlots:
         for slot in publisher.slots:
             start = slot.index * slot_bytes
             device = {name: _plane(shared.memory, start + offsets[name], view) for name, view in slot.views.items()}
-            slots.append(DeviceSlot(device, self._detour or slot.views))
+            if self._detour:
+                copies = tuple((self._detour[name], device[name]) for name in views if name not in PASSED_ON)
+            else:
+                copies = _copies(publisher.memory, slot.views, shared.memory, start, offsets)
+            slots.append(DeviceSlot(device, self._detour or slot.views, copies))
             if shared.memory_handle:
                 slot.device_copy = _record(shared, start, views)
         return slots
@@ -92,6 +102,26 @@ def _layout(views: dict[str, Array]) -> tuple[dict[str, int], int]:
     offsets = {name: int(view.ctypes.data) - first for name, view in views.items()}
     end = max(offsets[name] + view.nbytes for name, view in views.items())
     return offsets, -(-end // 4096) * 4096
+
+
+def _copies(
+    host: Array, views: dict[str, Array], device: Array, start: int, offsets: dict[str, int]
+) -> tuple[tuple[Array, Array], ...]:
+    """Bytes in the slot and on the device, each a row of planes with nothing but padding between them."""
+    runs: list[list[int]] = []
+    before = ""
+    for name in sorted(offsets, key=lambda name: offsets[name]):
+        begin, end = offsets[name], offsets[name] + views[name].nbytes
+        if name in PASSED_ON:
+            before = name
+            continue
+        if runs and before not in PASSED_ON:
+            runs[-1][1] = end
+        else:
+            runs.append([begin, end])
+        before = name
+    origin = min(int(view.ctypes.data) for view in views.values()) - int(host.ctypes.data)
+    return tuple((host[origin + a : origin + b], device[start + a : start + b]) for a, b in runs)
 
 
 def _plane(memory: Array, offset: int, view: Array) -> Array:

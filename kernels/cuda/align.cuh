@@ -62,7 +62,8 @@ __device__ __forceinline__ bool find_sources(const Tables *tables, int row, int 
     for (int k = 0; k < SOURCES; k++) sources.place[k] = -1;
     sources.before = make_float2(0.0f, 0.0f);
     if (row < 0 || row >= GRID_ROWS || column < 0 || column >= GRID_COLUMNS) return false;
-    const NodeTiles down = tables->tiles_down[row], across = tables->tiles_across[column];
+    const NodeTiles<NODE_TILES_DOWN> down = tables->tiles_down[row];
+    const NodeTiles<NODE_TILES_ACROSS> across = tables->tiles_across[column];
 #pragma unroll
     for (int k = 0; k < SOURCES; k++) {
         const int d = k / NODE_TILES_ACROSS, a = k % NODE_TILES_ACROSS;

@@ -60,43 +60,56 @@ struct Columns {
     int counts[CELL_SPAN_PX]; /* measured, known << 16 */
 };
 
-/* Mean and variance of a cell, from the columns' own: Chan, Golub and LeVeque, The American Statistician 37 (1983). */
-__device__ __forceinline__ float store_cell(const Columns &columns, int first, int count, int band_rows, Cells *cells,
-                                            int cell)
+/* Adds up over the eight lanes of a cell. */
+__device__ __forceinline__ float add_over_cell(float value)
 {
-    int counts = 0;
-    double rho = 0.0, squares = 0.0;
-    float x = 0.0f, x_all = 0.0f;
-    const int start = (first / CELL_PX) % CELL_PX;
-#pragma unroll 8
-    for (int k = 0; k < CELL_PX; k++) {
-        const int column = (k + start) % CELL_PX, i = first + column;
-        if (column >= count) continue;
-        counts += columns.counts[i];
-        rho += (double)columns.origin[i] * (columns.counts[i] & 0xFFFF) + columns.rho[i];
+#pragma unroll
+    for (int offset = 4; offset > 0; offset /= 2) value += __shfl_xor_sync(0xFFFFFFFFu, value, offset);
+    return value;
+}
+
+/* By eight lanes each: mean and variance of a cell, from the columns' own: Chan, Golub and LeVeque, The American
+ * Statistician 37 (1983). `width` columns, none where there is no cell. Returns the mean where it was measured well. */
+__device__ __forceinline__ float store_cell(const Columns &columns, int first, int width, int band_rows, Cells *cells, int cell)
+{
+    float measured = 0.0f, known = 0.0f, rho = 0.0f, x = 0.0f, x_all = 0.0f;
+    const int lane = threadIdx.x % 8;
+    const float origin = columns.origin[first + width / 2];
+#pragma unroll
+    for (int column = lane; column < CELL_PX; column += 8) {
+        const int i = first + column;
+        if (column >= width) continue;
+        const float count = columns.counts[i] & 0xFFFF;
+        measured += count;
+        known += columns.counts[i] >> 16;
+        rho += (columns.origin[i] - origin) * count + columns.rho[i];
         x += columns.x[i];
         x_all += columns.x_all[i];
     }
-    const int measured = counts & 0xFFFF, known = counts >> 16;
-    const float share = 1.0f / (measured > 1 ? measured : 1);
-    const double mean = rho / (measured > 1 ? measured : 1);
-#pragma unroll 8
-    for (int k = 0; k < CELL_PX; k++) {
-        const int column = (k + start) % CELL_PX, i = first + column;
-        if (column >= count) continue;
-        const double away = columns.origin[i] - mean;
-        squares += columns.rho_squared[i] + away * (2.0 * columns.rho[i] + away * (columns.counts[i] & 0xFFFF));
+    measured = add_over_cell(measured), known = add_over_cell(known);
+    rho = add_over_cell(rho), x = add_over_cell(x), x_all = add_over_cell(x_all);
+    const float share = 1.0f / fmaxf(measured, 1.0f), mean = measured > 0.0f ? origin + rho * share : 0.0f;
+    float squares = 0.0f;
+#pragma unroll
+    for (int column = lane; column < CELL_PX; column += 8) {
+        const int i = first + column;
+        if (column >= width) continue;
+        const float away = columns.origin[i] - mean;
+        squares += columns.rho_squared[i] + away * (2.0f * columns.rho[i] + away * (columns.counts[i] & 0xFFFF));
     }
-    const float fill = (float)measured / (float)(band_rows * count);
-    cells->fill[cell] = fill;
-    cells->rho[cell] = (float)mean;
-    cells->variance[cell] = (float)(squares > 0.0 ? squares * share : 0.0);
-    cells->x[cell] = x * share;
-    cells->x_all[cell] = x_all / (known > 1 ? known : 1);
-    return fill >= (float)DEPTHD_MINIMUM_FILL ? (float)mean : 0.0f;
+    squares = add_over_cell(squares);
+    const float fill = width > 0 ? measured / (float)(band_rows * width) : 0.0f;
+    if (lane == 0 && width > 0) {
+        cells->fill[cell] = fill;
+        cells->rho[cell] = mean;
+        cells->variance[cell] = fmaxf(squares * share, 0.0f);
+        cells->x[cell] = x * share;
+        cells->x_all[cell] = x_all / fmaxf(known, 1.0f);
+    }
+    return fill >= (float)DEPTHD_MINIMUM_FILL ? mean : 0.0f;
 }
 
-extern "C" __global__ void __launch_bounds__(CELL_THREADS) fusion_cells(
+extern "C" __global__ void __launch_bounds__(CELL_THREADS, 4) fusion_cells(
     const float *__restrict__ stereo_m, const float *__restrict__ mono, int mono_height, int mono_width,
     const Place *__restrict__ mono_x, const Place *__restrict__ mono_y, const Settings *__restrict__ p, State *state,
     Cells *cells)
@@ -115,14 +128,14 @@ extern "C" __global__ void __launch_bounds__(CELL_THREADS) fusion_cells(
         columns.counts[i] = s.measured | s.known << 16;
     }
     __syncthreads();
-    unsigned int largest = 0;
-    for (int c = threadIdx.x; c < CELL_SPAN && first_cell + c < COLUMNS; c += CELL_THREADS) {
+    float largest = 0.0f;
+    for (int c = threadIdx.x / 8; c < (CELL_SPAN + 3) / 4 * 4; c += CELL_THREADS / 8) {
         const int left = WIDTH - (first_px + c * CELL_PX), rows = HEIGHT - first_row;
-        const float rho = store_cell(columns, c * CELL_PX, left < CELL_PX ? left : CELL_PX, rows < CELL_PX ? rows : CELL_PX,
-                                     cells, cell_row * COLUMNS + first_cell + c);
-        largest = max(largest, __float_as_uint(rho)); /* of positive floats, the bits are in order */
+        const int width = c < CELL_SPAN && left > 0 ? min(left, (int)CELL_PX) : 0;
+        const float rho = store_cell(columns, width > 0 ? c * CELL_PX : 0, width, min(rows, (int)CELL_PX), cells,
+                                     cell_row * COLUMNS + first_cell + c);
+        largest = fmaxf(largest, rho);
     }
-    if (threadIdx.x >= (CELL_SPAN + 31) / 32 * 32) return;
-    largest = __reduce_max_sync(0xFFFFFFFFu, largest);
-    if (threadIdx.x % 32 == 0 && largest) atomicMax(&state->largest, largest);
+    const unsigned int bits = __reduce_max_sync(0xFFFFFFFFu, __float_as_uint(largest)); /* of positive floats in order */
+    if (threadIdx.x % 32 == 0 && bits) atomicMax(&state->largest, bits);
 }

@@ -1,5 +1,5 @@
 /* 6. Judge stereo and merge, mono upsampled in the same pass. A block takes a span of cells of one row. The first blocks
- * have nothing to do with pixels: they remember this frame's inliers (4. Memory), one range of inverse depth each. */
+ * have nothing to do with pixels: they remember this frame's inliers (4. Memory), each a range of inverse depth in a part of the cells. */
 #pragma once
 
 enum {
@@ -13,17 +13,23 @@ enum {
     QUADS_PER_ROW = MERGE_SPAN_PX / 4,
 };
 
-/* Adds up over a block, in a fixed order. */
-__device__ __forceinline__ double add_over_block(double value, double *scratch)
+/* Adds up three values over a block, in a fixed order; the first thread has the sums. */
+__device__ __forceinline__ void add_over_merge_block(double (&values)[3])
 {
+    __shared__ double scratch[MERGE_THREADS / 32][3];
 #pragma unroll
-    for (int offset = 16; offset > 0; offset /= 2) value += __shfl_xor_sync(0xFFFFFFFFu, value, offset);
-    if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = value;
+    for (int k = 0; k < 3; k++) {
+#pragma unroll
+        for (int offset = 16; offset > 0; offset /= 2) values[k] += __shfl_xor_sync(0xFFFFFFFFu, values[k], offset);
+        if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32][k] = values[k];
+    }
     __syncthreads();
-    double sum = 0.0;
-    for (int w = 0; w < MERGE_THREADS / 32; w++) sum += scratch[w];
-    __syncthreads();
-    return sum;
+    if (threadIdx.x != 0) return;
+#pragma unroll
+    for (int k = 0; k < 3; k++) {
+        values[k] = 0.0;
+        for (int w = 0; w < MERGE_THREADS / 32; w++) values[k] += scratch[w][k];
+    }
 }
 
 __device__ __forceinline__ DepthdScene scene_of(const State *state, const Settings *p)
@@ -31,21 +37,22 @@ __device__ __forceinline__ DepthdScene scene_of(const State *state, const Settin
     return {(float)state->end, (float)state->softening, (float)p->stereo_noise, (float)p->inverse_minimum};
 }
 
-/* Ages one bin of the memory and adds this frame's inliers to it. */
-__device__ void remember_bin(const Settings *p, State *state, const Cells *cells, int bin)
+/* Ages one bin of the memory and adds this frame's inliers to it, as far as they are of this block's part of the cells. */
+__device__ void remember_bin(const Settings *p, State *state, const Cells *cells, int bin, int part)
 {
-    __shared__ double scratch[MERGE_THREADS / 32];
-    const double scale = state->line.scale, shift = state->line.shift;
+    const float scale = (float)state->line.scale, shift = (float)state->line.shift;
     const float noise = (float)state->line.noise, maximum = (float)p->inverse_maximum;
     const DepthdScene scene = scene_of(state, p);
-    double weight = 0.0, x_sum = 0.0, rho_sum = 0.0;
+    double sums[3] = {0.0, 0.0, 0.0};
     if (state->remember) {
-        enum { AT_ONCE = 16 };
-        for (int first = threadIdx.x; first < CELL_COUNT; first += AT_ONCE * MERGE_THREADS) {
+        enum { AT_ONCE = 8 };
+        const int first = part * MERGE_THREADS + threadIdx.x;
+#pragma unroll 1
+        for (int begin = first; begin < CELL_COUNT; begin += AT_ONCE * MEMORY_PARTS * MERGE_THREADS) {
             float rhos[AT_ONCE], xs[AT_ONCE], shares[AT_ONCE];
 #pragma unroll
             for (int k = 0; k < AT_ONCE; k++) {
-                const int cell = first + k * MERGE_THREADS;
+                const int cell = begin + k * MEMORY_PARTS * MERGE_THREADS;
                 rhos[k] = cell < CELL_COUNT ? cells->rho[cell] : 1.0f;
                 xs[k] = cell < CELL_COUNT ? cells->x[cell] : 0.0f;
                 shares[k] = cell < CELL_COUNT ? cells->weight[cell] : 0.0f;
@@ -54,26 +61,23 @@ __device__ void remember_bin(const Settings *p, State *state, const Cells *cells
             for (int k = 0; k < AT_ONCE; k++) {
                 const float rho = rhos[k], x = xs[k];
                 const int place = (int)(depthd_level(rho, scene.inverse_minimum, maximum) * DEPTHD_MEMORY_BINS);
-                if (!(shares[k] > 0.0f) || min(place, DEPTHD_MEMORY_BINS - 1) != bin) continue;
-                const float predicted = (float)(scale * x + shift);
-                const float precision = 1.0f / depthd_variance(predicted, noise, scene);
+                const float predicted = scale * x + shift;
+                const float precision = __fdividef(1.0f, depthd_variance(predicted, noise, scene));
                 const float inside = depthd_inside(rho - predicted, precision, DEPTHD_TUKEY_FIT);
-                if (!(inside > 0.0f && predicted < scene.end)) continue;
+                const bool here = min(place, DEPTHD_MEMORY_BINS - 1) == bin && inside > 0.0f && predicted < scene.end;
+                if (!(here && shares[k] > 0.0f)) continue;
                 const double inlier = shares[k] * inside * inside;
-                weight += inlier;
-                x_sum += inlier * x;
-                rho_sum += inlier * rho;
+                sums[0] += inlier;
+                sums[1] += inlier * x;
+                sums[2] += inlier * rho;
             }
         }
-        weight = add_over_block(weight, scratch);
-        x_sum = add_over_block(x_sum, scratch);
-        rho_sum = add_over_block(rho_sum, scratch);
+        add_over_merge_block(sums);
     }
     if (threadIdx.x != 0) return;
     const double decay = state->forget ? 0.0 : state->remember ? p->memory_decay : 1.0;
-    state->samples[0][bin] = decay * state->samples[0][bin] + weight;
-    state->samples[1][bin] = decay * state->samples[1][bin] + x_sum;
-    state->samples[2][bin] = decay * state->samples[2][bin] + rho_sum;
+#pragma unroll
+    for (int k = 0; k < 3; k++) state->samples[part][k][bin] = decay * state->samples[part][k][bin] + sums[k];
 }
 
 /* What the pixels of a span are interpolated from, or repeat. */
@@ -140,31 +144,57 @@ __device__ __forceinline__ Place between_cells(int px_in_cell, int cell, int cou
 struct Picture {
     const float *stereo_m, *mono;
     const Place *mono_x, *mono_y;
-    int mono_height, mono_width, kind;
+    int mono_height, mono_width;
     float *depth_m;
     uint8_t *source;
     uint16_t *sigma;
 };
 
-__device__ __forceinline__ DepthdPixel merge_one(const Picture &picture, const Span *span, const DepthdMergeParameters &m,
-                                                 float stereo_m, const float *lower, const float *upper, float down,
-                                                 Place row, int cell_column, int px, int first_px, bool fitted)
+/* Four pixels side by side: stereo, and mono between the network's. */
+struct Quad {
+    float stereo_m[4], x[4];
+};
+
+enum {
+    QUADS = QUADS_PER_ROW * CELL_PX,
+    QUADS_AT_ONCE = 2, /* of a thread */
+    QUAD_PASSES = (QUADS + QUADS_AT_ONCE * MERGE_THREADS - 1) / (QUADS_AT_ONCE * MERGE_THREADS),
+    WHOLE_QUADS = WIDTH % 4 == 0,
+};
+
+/* Where the quads of a block lie. */
+struct Window {
+    int cell_row, first_cell;
+
+    __device__ __forceinline__ int row(int quad) const { return cell_row * CELL_PX + quad / QUADS_PER_ROW; }
+    __device__ __forceinline__ int px(int quad) const { return first_cell * CELL_PX + quad % QUADS_PER_ROW * 4; }
+    __device__ __forceinline__ bool has(int quad) const { return quad < QUADS && row(quad) < HEIGHT && px(quad) < WIDTH; }
+};
+
+__device__ __forceinline__ void load_quad(const Picture &picture, int y, int px, int kind, Quad &quad)
 {
-    const int place = (px - first_px) / CELL_PX;
-    const Place column = between_cells((px - first_px) % CELL_PX, cell_column + place, COLUMNS);
-    const float *above = span->correction[row.index] + place + column.index;
-    const float *below = span->correction[row.index < 2 ? row.index + 1 : 2] + place + column.index;
-    const float left = above[0] + (below[0] - above[0]) * row.part, right = above[1] + (below[1] - above[1]) * row.part;
-    const float x =
-        fitted ? mono_at(lower, upper, down, picture.mono_x[px], picture.mono_width, picture.kind) : NAN;
-    return depthd_merge_pixel(stereo_m, x, left + (right - left) * column.part, span->sigma[place], span->rim_share[place],
-                              span->near_claim[place], &m);
+    const float *stereo = picture.stereo_m + (size_t)y * WIDTH + px;
+    const Place down = picture.mono_y[y];
+    const float *lower = picture.mono + (size_t)down.index * picture.mono_width;
+    const float *upper = down.index + 1 < picture.mono_height ? lower + picture.mono_width : lower;
+    if (WHOLE_QUADS) {
+        const float4 four = __ldg((const float4 *)stereo);
+        quad.stereo_m[0] = four.x, quad.stereo_m[1] = four.y, quad.stereo_m[2] = four.z, quad.stereo_m[3] = four.w;
+    } else {
+#pragma unroll
+        for (int k = 0; k < 4; k++) quad.stereo_m[k] = px + k < WIDTH ? stereo[k] : 0.0f;
+    }
+#pragma unroll
+    for (int k = 0; k < 4; k++)
+        quad.x[k] = mono_at(lower, upper, down.part, picture.mono_x[min(px + k, WIDTH - 1)], picture.mono_width, kind);
 }
 
 /* Counts of three sources in each of two numbers, ten bits apiece. */
 __device__ __forceinline__ void count_source(unsigned int (&counts)[2], int source)
 {
-    counts[source / 3] += 1u << (source % 3 * 10);
+    const unsigned int one = 1u << (source % 3 * 10);
+    counts[0] += source < 3 ? one : 0u;
+    counts[1] += source < 3 ? 0u : one;
 }
 
 __device__ __forceinline__ void flush_counts(Span *span, unsigned int (&counts)[2])
@@ -177,32 +207,28 @@ __device__ __forceinline__ void flush_counts(Span *span, unsigned int (&counts)[
     counts[0] = counts[1] = 0;
 }
 
-/* Four pixels side by side, as far as they lie in the picture. */
-__device__ __forceinline__ void merge_quad(const Picture &picture, const Span *span, const DepthdMergeParameters &m, int y,
-                                           int cell_row, int cell_column, int first_px, int px, bool fitted,
+__device__ __forceinline__ void merge_quad(const Picture &picture, const Span *span, const DepthdMergeParameters &m,
+                                           const Window &window, int index, const Quad &quad, bool fitted,
                                            unsigned int (&counts)[2])
 {
+    const int y = window.row(index), px = window.px(index), first_px = window.first_cell * CELL_PX;
     const size_t first = (size_t)y * WIDTH + px;
-    const Place row = between_cells(y % CELL_PX, cell_row, ROWS), down = picture.mono_y[y];
-    const float *lower = picture.mono + (size_t)down.index * picture.mono_width;
-    const float *upper = down.index + 1 < picture.mono_height ? lower + picture.mono_width : lower;
-    const bool whole = WIDTH % 4 == 0;
-    float stereo[4];
-    if (whole) {
-        const float4 four = __ldg((const float4 *)(picture.stereo_m + first));
-        stereo[0] = four.x, stereo[1] = four.y, stereo[2] = four.z, stereo[3] = four.w;
-    } else {
-#pragma unroll
-        for (int k = 0; k < 4; k++) stereo[k] = px + k < WIDTH ? picture.stereo_m[first + k] : 0.0f;
-    }
+    const Place row = between_cells(y % CELL_PX, window.cell_row, ROWS);
+    const float *above = span->correction[row.index], *below = span->correction[row.index < 2 ? row.index + 1 : 2];
     DepthdPixel pixels[4];
 #pragma unroll
     for (int k = 0; k < 4; k++) {
-        if (!whole && px + k >= WIDTH) continue;
-        pixels[k] = merge_one(picture, span, m, stereo[k], lower, upper, down.part, row, cell_column, px + k, first_px, fitted);
-        count_source(counts, pixels[k].source);
+        const int place = (px + k - first_px) / CELL_PX;
+        const Place column = between_cells((px + k - first_px) % CELL_PX, window.first_cell + place, COLUMNS);
+        const int at = place + column.index;
+        const float left = above[at] + (below[at] - above[at]) * row.part;
+        const float right = above[at + 1] + (below[at + 1] - above[at + 1]) * row.part;
+        const int cell = min(place, MERGE_SPAN - 1);
+        pixels[k] = depthd_merge_pixel(quad.stereo_m[k], fitted ? quad.x[k] : NAN, left + (right - left) * column.part,
+                                       span->sigma[cell], span->rim_share[cell], span->near_claim[cell], &m);
+        if (WHOLE_QUADS || px + k < WIDTH) count_source(counts, pixels[k].source);
     }
-    if (whole) {
+    if (WHOLE_QUADS) {
         *(float4 *)(picture.depth_m + first) =
             make_float4(pixels[0].depth_m, pixels[1].depth_m, pixels[2].depth_m, pixels[3].depth_m);
         *(uchar4 *)(picture.source + first) =
@@ -220,6 +246,37 @@ __device__ __forceinline__ void merge_quad(const Picture &picture, const Span *s
     }
 }
 
+/* The pixels' loads go out before what the cells tell is prepared. */
+__device__ __forceinline__ void merge_window(const Picture &picture, Span *span, const State *state, const Settings *p,
+                                             const Cells *cells, const Window &window, int kind)
+{
+    unsigned int counts[2] = {0, 0};
+    Quad quads[QUADS_AT_ONCE];
+#pragma unroll
+    for (int k = 0; k < QUADS_AT_ONCE; k++) {
+        const int quad = k * MERGE_THREADS + threadIdx.x;
+        if (window.has(quad)) load_quad(picture, window.row(quad), window.px(quad), kind, quads[k]);
+    }
+    prepare_span(span, state, p, cells, window.cell_row, window.first_cell);
+    const DepthdMergeParameters m = state->merge;
+    const bool fitted = state->fitted;
+#pragma unroll 1
+    for (int pass = 0; pass < QUAD_PASSES; pass++) {
+#pragma unroll
+        for (int k = 0; k < QUADS_AT_ONCE; k++) {
+            const int quad = (pass * QUADS_AT_ONCE + k) * MERGE_THREADS + threadIdx.x;
+            if (window.has(quad)) merge_quad(picture, span, m, window, quad, quads[k], fitted, counts);
+        }
+        if (pass + 1 == QUAD_PASSES || pass % 100 == 99) flush_counts(span, counts);
+        if (pass + 1 == QUAD_PASSES) break;
+#pragma unroll
+        for (int k = 0; k < QUADS_AT_ONCE; k++) {
+            const int quad = ((pass + 1) * QUADS_AT_ONCE + k) * MERGE_THREADS + threadIdx.x;
+            if (window.has(quad)) load_quad(picture, window.row(quad), window.px(quad), kind, quads[k]);
+        }
+    }
+}
+
 extern "C" __global__ void __launch_bounds__(MERGE_THREADS, 4) fusion_merge(
     const float *__restrict__ stereo_m, const float *__restrict__ mono, int mono_height, int mono_width,
     const Place *__restrict__ mono_x, const Place *__restrict__ mono_y, const Settings *__restrict__ p, State *state,
@@ -227,29 +284,17 @@ extern "C" __global__ void __launch_bounds__(MERGE_THREADS, 4) fusion_merge(
     Result *result)
 {
     __shared__ Span span;
-    if (blockIdx.x < DEPTHD_MEMORY_BINS) {
-        remember_bin(p, state, cells, blockIdx.x);
+    if (blockIdx.x < DEPTHD_MEMORY_BINS * MEMORY_PARTS) {
+        remember_bin(p, state, cells, blockIdx.x % DEPTHD_MEMORY_BINS, blockIdx.x / DEPTHD_MEMORY_BINS);
         return;
     }
-    const int block = blockIdx.x - DEPTHD_MEMORY_BINS;
-    const int cell_row = block / MERGE_BLOCKS_PER_ROW, first_cell = block % MERGE_BLOCKS_PER_ROW * MERGE_SPAN;
-    const int first_row = cell_row * CELL_PX, first_px = first_cell * CELL_PX;
-    const bool fitted = state->fitted;
-    prepare_span(&span, state, p, cells, cell_row, first_cell);
-    const DepthdMergeParameters m = state->merge;
-    const Picture picture = {stereo_m, mono, mono_x, mono_y, mono_height, mono_width, p->mono_kind, depth_m, source, sigma};
-    unsigned int counts[2] = {0, 0};
-    int since_flush = 0;
-    for (int i = threadIdx.x; i < (QUADS_PER_ROW * CELL_PX + 31) / 32 * 32; i += MERGE_THREADS) {
-        const int y = first_row + i / QUADS_PER_ROW, px = first_px + i % QUADS_PER_ROW * 4;
-        if (i < QUADS_PER_ROW * CELL_PX && y < HEIGHT && px < WIDTH)
-            merge_quad(picture, &span, m, y, cell_row, first_cell, first_px, px, fitted, counts);
-        if (++since_flush == 250) {
-            flush_counts(&span, counts);
-            since_flush = 0;
-        }
-    }
-    flush_counts(&span, counts);
+    const int block = blockIdx.x - DEPTHD_MEMORY_BINS * MEMORY_PARTS;
+    const Window window = {block / MERGE_BLOCKS_PER_ROW, block % MERGE_BLOCKS_PER_ROW * MERGE_SPAN};
+    const Picture picture = {stereo_m, mono, mono_x, mono_y, mono_height, mono_width, depth_m, source, sigma};
+    if (p->mono_kind == DEPTHD_MONO_RELATIVE_INVERSE)
+        merge_window(picture, &span, state, p, cells, window, DEPTHD_MONO_RELATIVE_INVERSE);
+    else
+        merge_window(picture, &span, state, p, cells, window, DEPTHD_MONO_RELATIVE_DEPTH);
     __syncthreads();
     if (threadIdx.x < 6 && span.counts[threadIdx.x]) atomicAdd(&result->pixels_per_source[threadIdx.x], span.counts[threadIdx.x]);
 }

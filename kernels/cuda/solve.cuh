@@ -154,11 +154,11 @@ __device__ __forceinline__ void collect_balance(const Team &team, Shared *shared
 __device__ __forceinline__ bool scene_was_cut(const State *state, const Shared *shared)
 {
     const int bin = threadIdx.x;
-    const double weight = state->samples[0][bin];
+    const double weight = state->remembered(0, bin);
     float2 shares = make_float2(0.0f, 0.0f);
     if (weight > 1e-3)
-        shares = agreement_of(shared->slope, (float)(state->samples[1][bin] / weight - shared->x_origin),
-                              (float)(state->samples[2][bin] / weight), (float)weight, shared);
+        shares = agreement_of(shared->slope, (float)(state->remembered(1, bin) / weight - shared->x_origin),
+                              (float)(state->remembered(2, bin) / weight), (float)weight, shared);
 #pragma unroll
     for (int offset = 16; offset > 0; offset /= 2) {
         shares.x += __shfl_xor_sync(0xFFFFFFFFu, shares.x, offset);
@@ -174,10 +174,10 @@ __device__ __forceinline__ void recall(const Team &team, const State *state, con
     for (int i = 0; i < ITEMS; i++) {
         const int bin = i * THREADS + threadIdx.x - CELLS_PER_BLOCK;
         if (team.rank != 0 || bin < 0 || bin >= DEPTHD_MEMORY_BINS) continue;
-        const double weight = state->samples[0][bin];
+        const double weight = state->remembered(0, bin);
         if (!(weight > 1e-3)) continue;
-        s.x[i] = (float)(state->samples[1][bin] / weight - shared->x_origin);
-        s.rho[i] = (float)(state->samples[2][bin] / weight);
+        s.x[i] = (float)(state->remembered(1, bin) / weight - shared->x_origin);
+        s.rho[i] = (float)(state->remembered(2, bin) / weight);
         s.weight[i] = (float)weight;
     }
 }

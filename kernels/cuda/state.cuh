@@ -26,9 +26,11 @@ struct Result {
     unsigned int padding[2];
 };
 
+enum { MEMORY_PARTS = 2 };
+
 /* What is remembered from frame to frame, and what the fit hands to the merge. */
 struct State {
-    double samples[3][DEPTHD_MEMORY_BINS]; /* weight, weight * x, weight * rho */
+    double samples[MEMORY_PARTS][3][DEPTHD_MEMORY_BINS]; /* weight, weight * x, weight * rho, to be added up */
     Line line, aligned;
     int has_line, age_frames;
     int forget, remember; /* of this frame: the scene was cut; its inliers are to be remembered */
@@ -40,6 +42,11 @@ struct State {
     unsigned int arrived; /* of the barrier between blocks that are no cluster */
     int clusters_done;    /* with their part of the consensus */
     int2 candidates[CLUSTERS];
+
+    __device__ __forceinline__ double remembered(int value, int bin) const
+    {
+        return samples[0][value][bin] + samples[1][value][bin];
+    }
 };
 
 /* Bilinear sampling of one axis: the lower of the two neighbours, and the part of the upper one. */
