@@ -60,13 +60,16 @@ typedef int int32_t;
 #define NODE_TILES_DOWN 2
 #endif
 /* So many clusters look for where to start; the last of them goes on. */
+#ifndef NOISE_BESIDE
+#define NOISE_BESIDE 0
+#endif
 #ifndef CLUSTERS
 #define CLUSTERS 1
 #endif
 
 #include "cuda/state.cuh"
-#include "cuda/cells.cuh"
 #include "cuda/cluster.cuh"
+#include "cuda/cells.cuh"
 #include "cuda/exchange.cuh"
 #include "cuda/reductions.cuh"
 #include "cuda/consensus.cuh"

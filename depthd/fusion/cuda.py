@@ -13,6 +13,7 @@ import numpy as np
 from depthd.errors import DepthdError
 from depthd.frame import Array, Camera, Fit, FitStatus, FusedPlanes, FusionResult
 from depthd.fusion import cuda_program as program
+from depthd.fusion.cuda_launch import launch_overlapping
 from depthd.fusion.parameters import Parameters, check_planes
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,7 @@ _GRAPHS_KEPT = 32
 """A ring of slots and a few camera buffers each need a graph of their own, since a graph knows its addresses.
 """
 _NON_PORTABLE_CLUSTER = 14  # CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED
+_OVERLAPS_IN_GRAPHS_SINCE = 12_030
 _HOST_TO_DEVICE, _DEVICE_TO_HOST = 1, 2
 _PAGEABLE = 0  # cudaMemoryTypeUnregistered
 
@@ -118,13 +120,24 @@ class CudaFusion:
         """The second kernel, which sees only cells."""
         k, b = self._kernels, self._buffers
         arguments = (b.settings, b.state, b.cells, b.tables, b.evidence, b.exchange, b.result)
-        k.solve((k.fit_blocks,), (program.THREADS,), arguments, shared_mem=k.shared_bytes)
+        self._launch_after(k.solve, k.fit_blocks, program.THREADS, arguments, k.shared_bytes)
 
     def launch_merge(self, stereo_depth_m: Array, mono: Array, out: FusedPlanes) -> None:
         """The third kernel."""
         k = self._kernels
         planes = (out.depth_m, out.source, out.sigma, self._buffers.result)
-        k.merge((k.merge_blocks,), (program.MERGE_THREADS,), (*self._picture(stereo_depth_m, mono), *planes))
+        arguments = (*self._picture(stereo_depth_m, mono), *planes)
+        self._launch_after(k.merge, k.merge_blocks, program.MERGE_THREADS, arguments)
+
+    def _launch_after(
+        self, kernel: Any, blocks: int, threads: int, arguments: tuple[Any, ...], shared_bytes: int = 0
+    ) -> None:
+        """On the current stream; where the GPU can, it begins while the kernel before it ends."""
+        if self._kernels.overlap:
+            stream = self._cupy.cuda.get_current_stream().ptr
+            launch_overlapping(kernel, blocks, threads, arguments, shared_bytes, stream)
+        else:
+            kernel((blocks,), (threads,), arguments, shared_mem=shared_bytes)
 
     def launch_points(self, depth_m: Array, xyz: Array, camera: Camera) -> None:
         """float32 (height, width) -> (height, width, 3), metres, on the device; bit for bit as in kernels/shm.c."""
@@ -254,6 +267,7 @@ class _Kernels:
         module = cupy.RawModule(code=text, options=options)
         together = module if cluster else cupy.RawModule(code=text, options=options, enable_cooperative_groups=True)
         self.cluster = cluster
+        self.overlap = cluster and cupy.cuda.runtime.driverGetVersion() >= _OVERLAPS_IN_GRAPHS_SINCE
         self.fit_blocks = program.BLOCKS * (program.CLUSTERS if cluster else 1)
         self.cells = module.get_function("fusion_cells")
         self.merge = module.get_function("fusion_merge")

@@ -120,7 +120,7 @@ __device__ __forceinline__ void send_errors(const Team &team, Shared *shared, Sc
     const DepthdScene scene = shared->scene;
     const float maximum = shared->inverse_maximum;
     const Slope slope = shared->slope;
-    uint32_t *histogram = shared->histogram[1];
+    uint32_t *histogram = shared->histogram[2];
 #pragma unroll
     for (int i = 0; i < ITEMS; i++) {
         const DepthdCellError cell =
@@ -135,6 +135,7 @@ __device__ __forceinline__ void send_errors(const Team &team, Shared *shared, Sc
     }
     __syncthreads();
     send_histogram(team, histogram);
+    team.sent(16 * HISTOGRAM_QUADS);
 }
 
 /* Cells side by side say something to the same nodes. So a warp takes cells that lie far from each other. */
@@ -343,7 +344,7 @@ __device__ __forceinline__ void align_round(Team &team, Shared *shared, Scratch 
     team.wait_for_all();
     gather_evidence(team, scratch, g, round);
     clear_evidence(team, round + 1);
-    for (int i = threadIdx.x; i < KEPT_BINS; i += THREADS) shared->histogram[1][i] = 0;
+    for (int i = threadIdx.x; i < KEPT_BINS; i += THREADS) shared->histogram[2][i] = 0;
     __syncthreads();
     collect_alignment_noise(team, shared);
     correct_nodes(scratch);

@@ -115,6 +115,7 @@ extern "C" __global__ void __launch_bounds__(CELL_THREADS, 4) fusion_cells(
     Cells *cells)
 {
     __shared__ Columns columns;
+    let_next_begin();
     const int cell_row = blockIdx.x / CELL_BLOCKS_PER_ROW, first_cell = blockIdx.x % CELL_BLOCKS_PER_ROW * CELL_SPAN;
     const int first_row = cell_row * CELL_PX, first_px = first_cell * CELL_PX;
     for (int i = threadIdx.x; i < CELL_SPAN_PX && first_px + i < WIDTH; i += CELL_THREADS) {

@@ -1,6 +1,21 @@
 /* A thread-block cluster's own instructions (Hopper and later): reading and writing each other's shared memory. */
 #pragma once
 
+/* Programmatic dependent launch: the next kernel may begin; and the one before this has ended, all that it wrote is there. */
+__device__ __forceinline__ void let_next_begin()
+{
+#if CLUSTER
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+__device__ __forceinline__ void wait_for_last()
+{
+#if CLUSTER
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 #if CLUSTER
 __device__ __forceinline__ int rank_in_cluster()
 {

@@ -16,7 +16,8 @@ enum {
     ITEMS = (SLOTS_PER_BLOCK + THREADS - 1) / THREADS,      /* slots of a thread */
     TILE_NODES = TILE_GRID_ROWS * TILE_GRID_COLUMNS,        /* between which a block's cells lie */
     NODE_STRIDE = DEPTHD_GRID_LEVELS + 1,                   /* so that nodes side by side lie in different banks */
-    LETTER_QUADS = 32,
+    HISTOGRAM_QUADS = 32,
+    LETTER_QUADS = HISTOGRAM_QUADS + 2, /* a histogram, and the sums of a step of the fit */
 };
 
 struct Letters {
@@ -34,7 +35,7 @@ struct Exchange {
 /* Where a block of the fit stands among the others. */
 struct Team {
     int rank, cluster;
-    int turn;
+    int turn, step; /* letters exchanged so far; steps of the fit */
     Exchange *mine;
     Exchange *device_memory; /* of all blocks, where they are no cluster */
     unsigned int *arrived;

@@ -39,6 +39,46 @@ __device__ __forceinline__ void solve_line(Shared *shared, double sum)
     shared->slope.value = (float)value;
 }
 
+#if NOISE_BESIDE
+/* One step of iteratively reweighted least squares, and mono's noise about the line that it began with. `rho` may differ from
+ * s.rho. The first warp solves for the line, the second for the noise. */
+__device__ __forceinline__ void fit_step(Team &team, Shared *shared, const Samples &s, const float (&rho)[ITEMS])
+{
+    const float end = shared->scene.end, rho_origin = (float)shared->rho_origin;
+    const Slope slope = shared->slope;
+    uint32_t *histogram = shared->histogram[team.step & 1], *next = shared->histogram[++team.step & 1];
+    for (int i = threadIdx.x; i < KEPT_BINS; i += THREADS) next[i] = 0;
+    float sums[8] = {0.0f};
+#pragma unroll
+    for (int i = 0; i < ITEMS; i++) {
+        const Seen seen(slope, s.x[i], rho[i], shared);
+        const float w = seen.predicted < end ? s.weight[i] * seen.robust() * seen.precision : 0.0f;
+        const float above = rho[i] - rho_origin, wx = w * s.x[i];
+        sums[0] += w;
+        sums[1] += wx;
+        sums[2] += w * above;
+        sums[3] += wx * s.x[i];
+        sums[4] += wx * above;
+        const bool kept = s.cell[i] >= 0 && seen.inside > 0.0f && seen.predicted < end;
+        count_error(histogram, depthd_error_place(seen.residual, depthd_unit(seen.predicted, shared->scene)),
+                    kept ? s.weight[i] : 0.0f);
+    }
+    send_sums<8>(team, shared, sums, 4 * HISTOGRAM_QUADS); /* which waits for all warps of this block */
+    send_histogram(team, histogram);
+    team.sent(16 * HISTOGRAM_QUADS + 4 * 8);
+    if (threadIdx.x < 32) {
+        solve_line(shared, collect_sums<8>(team, 4 * HISTOGRAM_QUADS));
+    } else if (threadIdx.x < 64) {
+        const float noise = collect_noise(team, slope.noise);
+        if (threadIdx.x == 32) {
+            shared->line.noise = noise;
+            shared->slope.noise = noise;
+        }
+    }
+    __syncthreads();
+    team.turn++;
+}
+#else
 /* One step of iteratively reweighted least squares, and mono's noise about the new line. `rho` may differ from s.rho. */
 __device__ __forceinline__ void fit_step(Team &team, Shared *shared, const Samples &s, const float (&rho)[ITEMS])
 {
@@ -57,6 +97,7 @@ __device__ __forceinline__ void fit_step(Team &team, Shared *shared, const Sampl
         sums[4] += wx * above;
     }
     send_sums<8>(team, shared, sums);
+    team.sent(4 * 8);
     uint32_t *histogram = shared->histogram[0];
     for (int i = threadIdx.x; i < KEPT_BINS; i += THREADS) histogram[i] = 0;
     if (threadIdx.x < 32) solve_line(shared, collect_sums<8>(team));
@@ -72,6 +113,7 @@ __device__ __forceinline__ void fit_step(Team &team, Shared *shared, const Sampl
     }
     __syncthreads();
     send_histogram(team, histogram);
+    team.sent(16 * HISTOGRAM_QUADS);
     if (threadIdx.x < 32) {
         const float noise = collect_noise(team, slope.noise);
         if (threadIdx.x == 0) {
@@ -82,6 +124,7 @@ __device__ __forceinline__ void fit_step(Team &team, Shared *shared, const Sampl
     __syncthreads();
     team.turn++;
 }
+#endif
 
 /* What tells a good line from a bad one. */
 __device__ __forceinline__ void judge(Team &team, Shared *shared, const Settings *p, const Samples &s, const float (&rho)[ITEMS])
@@ -108,6 +151,7 @@ __device__ __forceinline__ void judge(Team &team, Shared *shared, const Settings
         sums[10] += information * x * x;
     }
     send_sums<16>(team, shared, sums);
+    team.sent(4 * 16);
     if (threadIdx.x < 32) {
         const double sum = collect_sums<16>(team);
         if (threadIdx.x < SUMS) shared->sums[threadIdx.x] = sum;

@@ -257,6 +257,7 @@ __device__ __forceinline__ void merge_window(const Picture &picture, Span *span,
         const int quad = k * MERGE_THREADS + threadIdx.x;
         if (window.has(quad)) load_quad(picture, window.row(quad), window.px(quad), kind, quads[k]);
     }
+    wait_for_last();
     prepare_span(span, state, p, cells, window.cell_row, window.first_cell);
     const DepthdMergeParameters m = state->merge;
     const bool fitted = state->fitted;
@@ -285,6 +286,7 @@ extern "C" __global__ void __launch_bounds__(MERGE_THREADS, 4) fusion_merge(
 {
     __shared__ Span span;
     if (blockIdx.x < DEPTHD_MEMORY_BINS * MEMORY_PARTS) {
+        wait_for_last();
         remember_bin(p, state, cells, blockIdx.x % DEPTHD_MEMORY_BINS, blockIdx.x / DEPTHD_MEMORY_BINS);
         return;
     }

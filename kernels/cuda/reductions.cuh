@@ -8,7 +8,7 @@
 /* Only bins in which the noise is neither at its minimum nor at its maximum have to be told apart. */
 #define ERROR_PER_BIN (DEPTHD_ERROR_MAXIMUM / DEPTHD_ERROR_BINS)
 enum {
-    KEPT_BINS = 4 * LETTER_QUADS,
+    KEPT_BINS = 4 * HISTOGRAM_QUADS,
     FIRST_BIN = (int)(DEPTHD_MONO_NOISE_MINIMUM * DEPTHD_MEDIAN_OF_KEPT / ERROR_PER_BIN) - 2,
     LAST_NEEDED_BIN = (int)(DEPTHD_MONO_NOISE_MAXIMUM * DEPTHD_MEDIAN_OF_KEPT / ERROR_PER_BIN) + 1,
 };
@@ -48,7 +48,7 @@ struct Shared {
     float partial[WARPS][SUMS];
     uint32_t extents[WARPS][2];
     float scores[WARPS][3];
-    __align__(16) uint32_t histogram[2][KEPT_BINS];
+    __align__(16) uint32_t histogram[3][KEPT_BINS]; /* two of the fit, in turn, and one of the alignment */
 };
 
 /* Adds N (a power of two) values over the lanes of a warp. Value i ends in the lanes i * 32 / N and following. */
@@ -89,26 +89,26 @@ __device__ __forceinline__ float add_over_block(Shared *shared, float (&values)[
     return all;
 }
 
-/* Sends this block's sums to all; the second half of a sum over all blocks is collect_sums(). */
+/* Sends this block's sums to all, from word `place` on; to be followed by Team::sent(). The second half of a sum over all blocks
+ * is collect_sums(). */
 template <int N>
-__device__ __forceinline__ void send_sums(const Team &team, Shared *shared, float (&values)[N])
+__device__ __forceinline__ void send_sums(const Team &team, Shared *shared, float (&values)[N], int place = 0)
 {
     const float all = add_over_block<N>(shared, values);
     for (int to = threadIdx.x / 32; to < BLOCKS; to += WARPS)
-        if (threadIdx.x % 32 < N) team.send(to, threadIdx.x % 32, __float_as_uint(all));
-    team.sent(4 * N);
+        if (threadIdx.x % 32 < N) team.send(to, place + threadIdx.x % 32, __float_as_uint(all));
 }
 
 /* By one warp: in each lane, value `lane % N` of all blocks. */
 template <int N>
-__device__ __forceinline__ double collect_sums(const Team &team)
+__device__ __forceinline__ double collect_sums(const Team &team, int place = 0)
 {
     const int lane = threadIdx.x % 32;
     team.receive();
     double sum = 0.0;
 #pragma unroll
     for (int block = lane / N; block < BLOCKS; block += 32 / N)
-        sum += (double)__uint_as_float(team.letter(block, lane % N));
+        sum += (double)__uint_as_float(team.letter(block, place + lane % N));
 #pragma unroll
     for (int offset = 16; offset >= N; offset /= 2) sum += __shfl_xor_sync(0xFFFFFFFFu, sum, offset);
     return sum;
@@ -133,13 +133,12 @@ __device__ __forceinline__ void count_error(uint32_t *histogram, float place, fl
     atomicAdd(histogram + lower + 1, min(above, units));
 }
 
-/* After a __syncthreads(): sends this block's histogram to all. */
+/* After a __syncthreads(): sends this block's histogram to all; to be followed by Team::sent(). */
 __device__ __forceinline__ void send_histogram(const Team &team, const uint32_t *histogram)
 {
     const int lane = threadIdx.x % 32;
     const uint4 quad = ((const uint4 *)histogram)[lane];
     for (int to = threadIdx.x / 32; to < BLOCKS; to += WARPS) team.send_quad(to, lane, quad);
-    team.sent(16 * LETTER_QUADS);
 }
 
 /* By one warp: mono's relative noise from the median of the errors counted by all blocks. */

@@ -25,7 +25,7 @@ extern "C" __global__ void fusion_sizes(int *sizes)
 /* Everything that is added up into. */
 __device__ __forceinline__ void clear_exchange(const Team &team, Shared *shared)
 {
-    for (int i = threadIdx.x; i < 2 * KEPT_BINS; i += THREADS) shared->histogram[0][i] = 0;
+    for (int i = threadIdx.x; i < 3 * KEPT_BINS; i += THREADS) shared->histogram[0][i] = 0;
     for (int i = threadIdx.x; i < STRATA_COUNT; i += THREADS) put(&team.mine->strata[i], 0xFFFFFFFFu);
     for (int i = threadIdx.x; i < DEPTHD_BALANCE_BINS; i += THREADS) shared->balance_counts[i] = 0;
     clear_evidence(team, 0);
@@ -193,6 +193,7 @@ __device__ __forceinline__ double agreeing_share(Team &team, Shared *shared, con
         sums[1] += shares.y;
     }
     send_sums<4>(team, shared, sums);
+    team.sent(4 * 4);
     if (threadIdx.x < 32) {
         const double sum = collect_sums<4>(team);
         if (threadIdx.x < 2) shared->sums[threadIdx.x] = sum;
@@ -322,7 +323,7 @@ extern "C" __global__ void CLUSTER_SIZE __launch_bounds__(THREADS) fusion_solve(
     team.mine = device_memory + team.rank;
 #endif
     team.cluster = blockIdx.x / BLOCKS;
-    team.turn = 0;
+    team.turn = team.step = 0;
     team.device_memory = device_memory;
     team.arrived = &state->arrived;
 
@@ -330,6 +331,7 @@ extern "C" __global__ void CLUSTER_SIZE __launch_bounds__(THREADS) fusion_solve(
 #if CLUSTER
     arrive_at_cluster();
 #endif
+    wait_for_last();
     const double end = DEPTHD_RANGE_END * __uint_as_float(state->largest);
     if (threadIdx.x == 0) {
         shared->scene = {(float)end, (float)state->softening, (float)p->stereo_noise, (float)p->inverse_minimum};
@@ -355,6 +357,7 @@ extern "C" __global__ void CLUSTER_SIZE __launch_bounds__(THREADS) fusion_solve(
         team.wait_for_all();
         return;
     }
+    let_next_begin();
     if (shared->winner != NO_TRIAL && !shared->decision) recall(team, state, shared, s);
 
     /* Line and correction take turns: round -1 fits the line alone. */
