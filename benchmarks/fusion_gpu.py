@@ -1,6 +1,6 @@
 """How long the fusion takes on the GPU: python benchmarks/fusion_gpu.py [--frames 10000] [--output FILE]
 
-Per size: one graph of all three kernels, and of each alone, by device events; the way of a frame from page-locked
+Per size: one graph of all four kernels, and of each alone, by device events; the way of a frame from page-locked
 host memory to page-locked host memory, by wall clock; the C extension on this CPU; and the floor, the bytes that
 must move over the copy bandwidth measured in the same run.
 """
@@ -70,11 +70,12 @@ def measure(cupy: Any, width: int, height: int, frames: int) -> Iterator[tuple[s
     empty = cupy.RawKernel('extern "C" __global__ void nothing() {}', "nothing")
     work: list[tuple[str, Callable[[Any, Any, Any], None], int]] = [
         ("an empty kernel", lambda *_: empty((1,), (1,), ()), 0),
+        ("steady mono", lambda s, m, o: fusion.launch_steady(m), 3 * mono_bytes),
         ("cells", fusion.launch_cells, stereo_bytes + mono_bytes + cell_bytes),
         ("cells and fit", lambda s, m, o: (fusion.launch_cells(s, m, o), fusion.launch_fit())[0],
          stereo_bytes + mono_bytes + cell_bytes + fit_bytes),
         ("merge", fusion.launch_merge, stereo_bytes + mono_bytes + fit_bytes + written),
-        ("all three", fusion.launch_kernels, 2 * (stereo_bytes + mono_bytes) + 2 * fit_bytes + cell_bytes + written),
+        ("all four", fusion.launch_kernels, 2 * stereo_bytes + 5 * mono_bytes + 2 * fit_bytes + cell_bytes + written),
     ]  # fmt: skip
     for what, launch, moved in work:
         graphs = [

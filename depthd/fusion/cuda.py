@@ -43,6 +43,8 @@ class CudaFusion:
             self._kernels = _load(self._cupy, parameters)
             self._buffers = _Buffers(self._cupy, parameters, self._kernels.sizes)
         self._mono_tables: dict[tuple[int, ...], tuple[Array, Array]] = {}
+        self._steady: dict[tuple[int, ...], Array] = {}
+        self._mono_shape: tuple[int, ...] = ()
         self._staging: dict[str, Array] = {}
         self._graphs: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self.parameters = parameters
@@ -65,6 +67,8 @@ class CudaFusion:
         with gpu_errors(self._cupy):
             for buffer in (self._buffers.state, self._buffers.evidence):
                 self._runtime.memsetAsync(buffer.data.ptr, 0, buffer.nbytes, self.stream.ptr)
+            for shape in self._steady:
+                self._forget_mono(shape)
             self.stream.synchronize()
 
     def fuse(self, stereo_depth_m: Array, mono: Array, out: FusedPlanes) -> FusionResult:
@@ -82,6 +86,9 @@ class CudaFusion:
         if any(isinstance(array, self._cupy.ndarray) for array in arrays):
             self.stream.wait_event(self._cupy.cuda.get_current_stream().record())
         key = (mono.shape, *(_address(array) for array in arrays))
+        if mono.shape != self._mono_shape and self._mono_shape:
+            self._forget_mono(self._mono_shape)
+        self._mono_shape = mono.shape
         graph = self._graphs.get(key)
         if graph is None:
             graph = self._graphs[key] = self._make_graph(stereo_depth_m, mono, out)
@@ -106,24 +113,32 @@ class CudaFusion:
         return FusionResult(fit, tuple(int(count) for count in record["pixels_per_source"]))
 
     def launch_kernels(self, stereo_depth_m: Array, mono: Array, out: FusedPlanes) -> None:
-        """The three kernels alone, on the current stream, for arrays on the device; may be captured into a graph."""
+        """The kernels alone, on the current stream, for arrays on the device; may be captured into a graph."""
+        self.launch_steady(mono)
         self.launch_cells(stereo_depth_m, mono, out)
         self.launch_fit()
         self.launch_merge(stereo_depth_m, mono, out)
 
+    def launch_steady(self, mono: Array) -> None:
+        """The first kernel."""
+        k, b = self._kernels, self._buffers
+        blocks = -(-mono.size // program.STEADY_PX)
+        arguments = (mono, self._steady_for(mono.shape), np.int32(mono.size), b.settings, b.state)
+        k.steady((blocks,), (256,), arguments)
+
     def launch_cells(self, stereo_depth_m: Array, mono: Array, out: FusedPlanes) -> None:
-        """The first kernel; `out` is not used."""
+        """The second kernel; `out` is not used."""
         k = self._kernels
-        k.cells((k.cell_blocks,), (program.CELL_THREADS,), self._picture(stereo_depth_m, mono))
+        self._launch_after(k.cells, k.cell_blocks, program.CELL_THREADS, self._picture(stereo_depth_m, mono))
 
     def launch_fit(self) -> None:
-        """The second kernel, which sees only cells."""
+        """The third kernel, which sees only cells."""
         k, b = self._kernels, self._buffers
         arguments = (b.settings, b.state, b.cells, b.tables, b.evidence, b.exchange, b.result)
         self._launch_after(k.solve, k.fit_blocks, program.THREADS, arguments, k.shared_bytes)
 
     def launch_merge(self, stereo_depth_m: Array, mono: Array, out: FusedPlanes) -> None:
-        """The third kernel."""
+        """The last kernel."""
         k = self._kernels
         planes = (out.depth_m, out.source, out.sigma, self._buffers.result)
         arguments = (*self._picture(stereo_depth_m, mono), *planes)
@@ -158,13 +173,14 @@ class CudaFusion:
     def prepare(self, mono_size: tuple[int, ...]) -> None:
         """Makes what maps of this size need, which must not happen while a graph is captured."""
         self._tables_for(mono_size)
+        self._steady_for(mono_size)
 
     def _picture(self, stereo_depth_m: Array, mono: Array) -> tuple[Any, ...]:
         b = self._buffers
         height, width = np.int32(mono.shape[0]), np.int32(mono.shape[1])
         return (
             stereo_depth_m,
-            mono,
+            self._steady_for(mono.shape),
             height,
             width,
             *self._tables_for(mono.shape),
@@ -181,7 +197,7 @@ class CudaFusion:
         named = {"depth_m": out.depth_m, "source": out.source, "sigma": out.sigma}
         staged = {name: self._on_device(name, plane)[0] for name, plane in named.items()}
         planes = FusedPlanes(**staged)
-        self._tables_for(mono.shape)
+        self.prepare(mono.shape)
 
         def work() -> None:
             copy_stereo()
@@ -234,6 +250,17 @@ class CudaFusion:
             return False
         return bool(self._runtime.pointerGetAttributes(array.ctypes.data).type == _PAGEABLE)
 
+    def _steady_for(self, mono_shape: tuple[int, ...]) -> Array:
+        """Mono of the last frame without its flicker; NaN where there was none."""
+        if mono_shape not in self._steady:
+            self._steady[mono_shape] = self._cupy.empty(mono_shape, np.float32)
+            self._forget_mono(mono_shape)
+        return self._steady[mono_shape]
+
+    def _forget_mono(self, mono_shape: tuple[int, ...]) -> None:
+        before = self._steady[mono_shape]
+        self._runtime.memsetAsync(before.data.ptr, 0xFF, before.nbytes, self.stream.ptr)  # bytes of a NaN
+
     def _tables_for(self, mono_shape: tuple[int, ...]) -> tuple[Array, Array]:
         if mono_shape not in self._mono_tables:
             p = self.parameters
@@ -269,6 +296,7 @@ class _Kernels:
         self.cluster = cluster
         self.overlap = cluster and cupy.cuda.runtime.driverGetVersion() >= _OVERLAPS_IN_GRAPHS_SINCE
         self.fit_blocks = program.BLOCKS * (program.CLUSTERS if cluster else 1)
+        self.steady = module.get_function("fusion_steady")
         self.cells = module.get_function("fusion_cells")
         self.merge = module.get_function("fusion_merge")
         self.points = module.get_function("fusion_points")

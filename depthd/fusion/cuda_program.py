@@ -17,15 +17,19 @@ BLOCKS = 16
 THREADS = 512
 CLUSTERS = 4
 """That look for where to start, each with a part of the hypotheses; one goes on."""
-MERGE_THREADS = CELL_THREADS = POINT_THREADS = 256
+CELL_THREADS = 128
+MERGE_THREADS = POINT_THREADS = 256
+STEADY_PX = 1024
+"""Pixels of the network's map that a block of 256 threads takes."""
 MEMORY_BLOCKS = 64
 OPTIONS = ("--std=c++17", "--prec-div=false", "--prec-sqrt=false")
 """Of the compiler: divisions and roots to within two units in the last place, which is a few instructions each."""
 PLACE = np.dtype([("index", "i4"), ("part", "f4")])
 SETTINGS_FIELDS = (
     "stereo_noise", "stereo_inverse_minimum", "stereo_inverse_maximum", "inverse_minimum", "inverse_maximum",
-    "gate_sigmas", "gate_minimum", "far_claim_factor", "near_claim_factor", "solid_claim_factor", "memory_decay",
-    "alignment_decay", "minimum_inlier_share", "minimum_agreement", "minimum_significance", "independent_share",
+    "gate_sigmas", "gate_minimum", "far_claim_factor", "near_claim_factor", "solid_claim_factor", "whole_claim_factor",
+    "mono_decay", "memory_decay", "alignment_decay", "minimum_inlier_share", "minimum_agreement",
+    "minimum_significance", "independent_share",
 )  # fmt: skip
 SETTINGS = np.dtype([(name, "f8") for name in SETTINGS_FIELDS] + [("maximum_age_frames", "i4"), ("mono_kind", "i4")])
 LINE_FIELDS = (

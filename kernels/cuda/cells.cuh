@@ -2,12 +2,12 @@
 #pragma once
 
 enum {
-    CELL_THREADS = 256,
+    CELL_THREADS = 128,
     CELL_SPAN = CELL_PX < CELL_THREADS ? CELL_THREADS / CELL_PX : 1, /* cells of a block */
     CELL_SPAN_PX = CELL_SPAN * CELL_PX,
     CELL_BLOCKS_PER_ROW = (COLUMNS + CELL_SPAN - 1) / CELL_SPAN,
 };
-constexpr int ROWS_AT_ONCE = CELL_PX < 16 ? CELL_PX : 8;
+constexpr int ROWS_AT_ONCE = CELL_PX < 8 ? CELL_PX : 4;
 
 /* Sums over a column of pixels. The inverse depths are counted from the first one, so that their squares stay small. */
 struct ColumnSums {
@@ -20,7 +20,6 @@ __device__ __forceinline__ ColumnSums sum_column(const float *stereo_m, const fl
                                                  int first_row)
 {
     const float nearest_m = (float)(1.0 / p->stereo_inverse_maximum), farthest_m = (float)(1.0 / p->stereo_inverse_minimum);
-    const int kind = p->mono_kind;
     const Place across = mono_x[px];
     ColumnSums sums = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0, 0};
     for (int first = 0; first < CELL_PX; first += ROWS_AT_ONCE) {
@@ -32,8 +31,7 @@ __device__ __forceinline__ ColumnSums sum_column(const float *stereo_m, const fl
             depths_m[k] = stereo_m[(size_t)y * WIDTH + px];
             const Place down = mono_y[y];
             const float *lower = mono + (size_t)down.index * mono_width;
-            xs[k] = mono_at(lower, down.index + 1 < mono_height ? lower + mono_width : lower, down.part, across, mono_width,
-                            kind);
+            xs[k] = mono_at(lower, down.index + 1 < mono_height ? lower + mono_width : lower, down.part, across, mono_width);
         }
 #pragma unroll
         for (int k = 0; k < ROWS_AT_ONCE; k++) {
@@ -109,13 +107,14 @@ __device__ __forceinline__ float store_cell(const Columns &columns, int first, i
     return fill >= (float)DEPTHD_MINIMUM_FILL ? mean : 0.0f;
 }
 
-extern "C" __global__ void __launch_bounds__(CELL_THREADS, 4) fusion_cells(
+extern "C" __global__ void __launch_bounds__(CELL_THREADS, 7) fusion_cells(
     const float *__restrict__ stereo_m, const float *__restrict__ mono, int mono_height, int mono_width,
     const Place *__restrict__ mono_x, const Place *__restrict__ mono_y, const Settings *__restrict__ p, State *state,
     Cells *cells)
 {
     __shared__ Columns columns;
     let_next_begin();
+    wait_for_last();
     const int cell_row = blockIdx.x / CELL_BLOCKS_PER_ROW, first_cell = blockIdx.x % CELL_BLOCKS_PER_ROW * CELL_SPAN;
     const int first_row = cell_row * CELL_PX, first_px = first_cell * CELL_PX;
     for (int i = threadIdx.x; i < CELL_SPAN_PX && first_px + i < WIDTH; i += CELL_THREADS) {

@@ -82,52 +82,65 @@ __device__ void remember_bin(const Settings *p, State *state, const Cells *cells
 
 /* What the pixels of a span are interpolated from, or repeat. */
 struct Span {
-    float3 cells[3 + 2 * RIM][REACH], blurred[3][REACH]; /* trust * (error - correction), trust, calm */
+    float4 cells[3 + 2 * RIM][REACH], blurred[3][REACH]; /* trust * (error - correction), trust, calm, fill */
     float correction[3][HALO];
-    float sigma[MERGE_SPAN], rim_share[MERGE_SPAN], near_claim[MERGE_SPAN];
+    float sigma[MERGE_SPAN], rim_share[MERGE_SPAN], near_claim[MERGE_SPAN], far_claim[MERGE_SPAN];
     unsigned int counts[6];
 };
 
 /* [1 4 6 4 1] / 16, nothing beyond the border at each of its two passes. */
-__device__ __forceinline__ float3 binomial(const float3 *values, int stride, int place, int count)
+__device__ __forceinline__ float4 binomial(const float4 *values, int stride, int place, int count)
 {
     const float middle = (6 - (place == 0) - (place == count - 1)) * 0.0625f;
-    const float3 a = values[0], b = values[stride], c = values[2 * stride], d = values[3 * stride], e = values[4 * stride];
-    return make_float3(0.0625f * (a.x + e.x) + 0.25f * (b.x + d.x) + middle * c.x,
+    const float4 a = values[0], b = values[stride], c = values[2 * stride], d = values[3 * stride], e = values[4 * stride];
+    return make_float4(0.0625f * (a.x + e.x) + 0.25f * (b.x + d.x) + middle * c.x,
                        0.0625f * (a.y + e.y) + 0.25f * (b.y + d.y) + middle * c.y,
-                       0.0625f * (a.z + e.z) + 0.25f * (b.z + d.z) + middle * c.z);
+                       0.0625f * (a.z + e.z) + 0.25f * (b.z + d.z) + middle * c.z,
+                       0.0625f * (a.w + e.w) + 0.25f * (b.w + d.w) + middle * c.w);
 }
 
-/* Bends the correction to the rim, and says how sure it is of each cell. */
-__device__ __forceinline__ void prepare_span(Span *span, const State *state, const Settings *p, const Cells *cells,
-                                             int cell_row, int first_cell)
+/* Bends the correction to the rim, takes out its flicker, and says how sure it is of each cell. */
+__device__ __forceinline__ void prepare_span(Span *span, const State *state, const Settings *p, Cells *cells, int cell_row,
+                                             int first_cell)
 {
     for (int i = threadIdx.x; i < (3 + 2 * RIM) * REACH; i += MERGE_THREADS) {
         const int row = cell_row - 1 - RIM + i / REACH, column = first_cell - 1 - RIM + i % REACH;
         const bool inside = row >= 0 && row < ROWS && column >= 0 && column < COLUMNS;
         const float4 cell = inside ? cells->aligned[row * COLUMNS + column] : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-        span->cells[0][i] = make_float3(cell.z, cell.y, cell.w);
+        span->cells[0][i] = make_float4(cell.z, cell.y, cell.w, inside ? cells->fill[row * COLUMNS + column] : 0.0f);
     }
     __syncthreads();
     for (int i = threadIdx.x; i < 3 * REACH; i += MERGE_THREADS)
         span->blurred[0][i] = binomial(&span->cells[0][i], REACH, cell_row - 1 + i / REACH, ROWS);
     __syncthreads();
     const DepthdMergeParameters m = state->merge;
+    const DepthdScene scene = scene_of(state, p);
+    const float *before = cells->predicted[1 - state->predicted_turn], prior = (float)DEPTHD_RIM_PRIOR;
+    const float decay = state->carries_predicted ? (float)p->mono_decay : 0.0f;
     for (int i = threadIdx.x; i < 3 * HALO; i += MERGE_THREADS) {
         const int band = i / HALO, place = i % HALO, row = cell_row - 1 + band, column = first_cell - 1 + place;
-        const float3 rim = binomial(&span->blurred[band][place], 1, column, COLUMNS);
         const bool inside = row >= 0 && row < ROWS && column >= 0 && column < COLUMNS;
+        if (!inside || !state->fitted) {
+            span->correction[band][place] = 0.0f;
+            if (band == 1 && place > 0 && place <= MERGE_SPAN)
+                span->rim_share[place - 1] = span->near_claim[place - 1] = span->far_claim[place - 1] = span->sigma[place - 1] = 0.0f;
+            continue;
+        }
+        const float4 rim = binomial(&span->blurred[band][place], 1, column, COLUMNS);
         const int cell = row * COLUMNS + column;
-        const float prior = (float)DEPTHD_RIM_PRIOR;
-        const float correction = inside ? cells->aligned[cell].x : 0.0f;
-        span->correction[band][place] = correction + rim.x / (rim.y + prior);
-        if (band != 1 || !inside || place == 0 || place > MERGE_SPAN) continue;
-        const float x = cells->x_all[cell];
+        const float x = cells->x_all[cell], line_value = m.scale * x + m.shift, unit = depthd_unit(line_value, scene);
+        const float bent = cells->aligned[cell].x + rim.x / (rim.y + prior), predicted = line_value + bent * unit;
+        const float steady = depthd_steady(predicted, before[cell], unit, decay);
+        span->correction[band][place] = bent + (steady - predicted) / unit;
+        if (band != 1 || place == 0 || place > MERGE_SPAN) continue;
+        cells->predicted[state->predicted_turn][cell] = steady;
         span->rim_share[place - 1] = rim.y / (rim.y + prior);
-        span->near_claim[place - 1] = depthd_near_claim(rim.z, (float)p->near_claim_factor, (float)p->solid_claim_factor);
-        span->sigma[place - 1] =
-            depthd_cell_sigma(m.scale * x + m.shift, x - state->pivot, m.mono_noise, state->global_noise,
-                              state->value_variance, state->scale_variance, scene_of(state, p));
+        span->near_claim[place - 1] =
+            depthd_claim(rim.z, DEPTHD_SOLIDITY_DOUBLINGS, (float)p->near_claim_factor, (float)p->solid_claim_factor);
+        span->far_claim[place - 1] =
+            depthd_claim(rim.w, DEPTHD_WHOLENESS_DOUBLINGS, (float)p->far_claim_factor, (float)p->whole_claim_factor);
+        span->sigma[place - 1] = depthd_cell_sigma(line_value, x - state->pivot, m.mono_noise, state->global_noise,
+                                                   state->value_variance, state->scale_variance, scene);
     }
     if (threadIdx.x < 6) span->counts[threadIdx.x] = 0;
     __syncthreads();
@@ -171,7 +184,7 @@ struct Window {
     __device__ __forceinline__ bool has(int quad) const { return quad < QUADS && row(quad) < HEIGHT && px(quad) < WIDTH; }
 };
 
-__device__ __forceinline__ void load_quad(const Picture &picture, int y, int px, int kind, Quad &quad)
+__device__ __forceinline__ void load_quad(const Picture &picture, int y, int px, Quad &quad)
 {
     const float *stereo = picture.stereo_m + (size_t)y * WIDTH + px;
     const Place down = picture.mono_y[y];
@@ -186,7 +199,7 @@ __device__ __forceinline__ void load_quad(const Picture &picture, int y, int px,
     }
 #pragma unroll
     for (int k = 0; k < 4; k++)
-        quad.x[k] = mono_at(lower, upper, down.part, picture.mono_x[min(px + k, WIDTH - 1)], picture.mono_width, kind);
+        quad.x[k] = mono_at(lower, upper, down.part, picture.mono_x[min(px + k, WIDTH - 1)], picture.mono_width);
 }
 
 /* Counts of three sources in each of two numbers, ten bits apiece. */
@@ -225,7 +238,7 @@ __device__ __forceinline__ void merge_quad(const Picture &picture, const Span *s
         const float right = above[at + 1] + (below[at + 1] - above[at + 1]) * row.part;
         const int cell = min(place, MERGE_SPAN - 1);
         pixels[k] = depthd_merge_pixel(quad.stereo_m[k], fitted ? quad.x[k] : NAN, left + (right - left) * column.part,
-                                       span->sigma[cell], span->rim_share[cell], span->near_claim[cell], &m);
+                                       span->sigma[cell], span->rim_share[cell], span->near_claim[cell], span->far_claim[cell], &m);
         if (WHOLE_QUADS || px + k < WIDTH) count_source(counts, pixels[k].source);
     }
     if (WHOLE_QUADS) {
@@ -248,14 +261,14 @@ __device__ __forceinline__ void merge_quad(const Picture &picture, const Span *s
 
 /* The pixels' loads go out before what the cells tell is prepared. */
 __device__ __forceinline__ void merge_window(const Picture &picture, Span *span, const State *state, const Settings *p,
-                                             const Cells *cells, const Window &window, int kind)
+                                             Cells *cells, const Window &window)
 {
     unsigned int counts[2] = {0, 0};
     Quad quads[QUADS_AT_ONCE];
 #pragma unroll
     for (int k = 0; k < QUADS_AT_ONCE; k++) {
         const int quad = k * MERGE_THREADS + threadIdx.x;
-        if (window.has(quad)) load_quad(picture, window.row(quad), window.px(quad), kind, quads[k]);
+        if (window.has(quad)) load_quad(picture, window.row(quad), window.px(quad), quads[k]);
     }
     wait_for_last();
     prepare_span(span, state, p, cells, window.cell_row, window.first_cell);
@@ -273,7 +286,7 @@ __device__ __forceinline__ void merge_window(const Picture &picture, Span *span,
 #pragma unroll
         for (int k = 0; k < QUADS_AT_ONCE; k++) {
             const int quad = ((pass + 1) * QUADS_AT_ONCE + k) * MERGE_THREADS + threadIdx.x;
-            if (window.has(quad)) load_quad(picture, window.row(quad), window.px(quad), kind, quads[k]);
+            if (window.has(quad)) load_quad(picture, window.row(quad), window.px(quad), quads[k]);
         }
     }
 }
@@ -281,7 +294,7 @@ __device__ __forceinline__ void merge_window(const Picture &picture, Span *span,
 extern "C" __global__ void __launch_bounds__(MERGE_THREADS, 4) fusion_merge(
     const float *__restrict__ stereo_m, const float *__restrict__ mono, int mono_height, int mono_width,
     const Place *__restrict__ mono_x, const Place *__restrict__ mono_y, const Settings *__restrict__ p, State *state,
-    const Cells *__restrict__ cells, float *__restrict__ depth_m, uint8_t *__restrict__ source, uint16_t *__restrict__ sigma,
+    Cells *cells, float *__restrict__ depth_m, uint8_t *__restrict__ source, uint16_t *__restrict__ sigma,
     Result *result)
 {
     __shared__ Span span;
@@ -293,10 +306,7 @@ extern "C" __global__ void __launch_bounds__(MERGE_THREADS, 4) fusion_merge(
     const int block = blockIdx.x - DEPTHD_MEMORY_BINS * MEMORY_PARTS;
     const Window window = {block / MERGE_BLOCKS_PER_ROW, block % MERGE_BLOCKS_PER_ROW * MERGE_SPAN};
     const Picture picture = {stereo_m, mono, mono_x, mono_y, mono_height, mono_width, depth_m, source, sigma};
-    if (p->mono_kind == DEPTHD_MONO_RELATIVE_INVERSE)
-        merge_window(picture, &span, state, p, cells, window, DEPTHD_MONO_RELATIVE_INVERSE);
-    else
-        merge_window(picture, &span, state, p, cells, window, DEPTHD_MONO_RELATIVE_DEPTH);
+    merge_window(picture, &span, state, p, cells, window);
     __syncthreads();
     if (threadIdx.x < 6 && span.counts[threadIdx.x]) atomicAdd(&result->pixels_per_source[threadIdx.x], span.counts[threadIdx.x]);
 }

@@ -292,7 +292,6 @@ __device__ __forceinline__ void hand_over(State *state, const Shared *shared, co
     m.inverse_maximum = (float)p->inverse_maximum;
     m.gate_sigmas = (float)p->gate_sigmas;
     m.gate_minimum = (float)p->gate_minimum;
-    m.far_claim_factor = (float)p->far_claim_factor;
     state->merge = m;
     state->fitted = fitted;
     state->value_variance = (float)state->aligned.value_variance;
@@ -439,6 +438,9 @@ extern "C" __global__ void CLUSTER_SIZE __launch_bounds__(THREADS) fusion_solve(
     state->global_noise = (float)global_noise;
     state->largest = 0;
     hand_over(state, shared, p, status != UNFIT);
+    state->carries_predicted = state->has_predicted && !forget;
+    state->has_predicted = status != UNFIT || state->carries_predicted;
+    if (status != UNFIT) state->predicted_turn ^= 1;
     result->line = status == UNFIT ? none : state->line;
     result->status = status;
     result->sample_count = shared->count;

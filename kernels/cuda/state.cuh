@@ -4,8 +4,8 @@
 /* What may change while it runs: as `Parameters` in depthd/fusion/parameters.py. */
 struct Settings {
     double stereo_noise, stereo_inverse_minimum, stereo_inverse_maximum, inverse_minimum, inverse_maximum;
-    double gate_sigmas, gate_minimum, far_claim_factor, near_claim_factor, solid_claim_factor;
-    double memory_decay, alignment_decay, minimum_inlier_share, minimum_agreement, minimum_significance, independent_share;
+    double gate_sigmas, gate_minimum, far_claim_factor, near_claim_factor, solid_claim_factor, whole_claim_factor;
+    double mono_decay, memory_decay, alignment_decay, minimum_inlier_share, minimum_agreement, minimum_significance, independent_share;
     int maximum_age_frames, mono_kind;
 };
 
@@ -38,6 +38,8 @@ struct State {
     DepthdMergeParameters merge;
     float global_noise, value_variance, scale_variance, pivot;
     int fitted;
+    int has_predicted, carries_predicted; /* of earlier frames; of this one: 0 after a cut */
+    int predicted_turn;                   /* where this frame's goes in Cells::predicted */
     unsigned int largest; /* bits of the largest inverse depth measured in a cell */
     unsigned int arrived; /* of the barrier between blocks that are no cluster */
     int clusters_done;    /* with their part of the consensus */
@@ -60,6 +62,7 @@ struct Cells {
     float fill[CELL_COUNT], rho[CELL_COUNT], variance[CELL_COUNT], x[CELL_COUNT], x_all[CELL_COUNT];
     float weight[CELL_COUNT];   /* of the sample, balanced; 0 where the cell is not usable */
     float4 aligned[CELL_COUNT]; /* correction, trust, trust * (error - correction), calm */
+    float predicted[2][CELL_COUNT]; /* inverse depth without its flicker: of this frame and of the one before, in turn */
 };
 
 /* [1 2 1] / 4 along one axis, DEPTHD_WIDE_PASSES times, nothing beyond the border: nine factors for each place. */
@@ -84,13 +87,11 @@ struct Evidence {
     float2 level_sums[FLAT_COUNT];
 };
 
-/* Mono at one pixel, from the network's map of mono_width columns. */
-__device__ __forceinline__ float mono_at(const float *lower, const float *upper, float down, Place across, int mono_width,
-                                         int kind)
+/* Mono at one pixel, from a map of mono_width columns. */
+__device__ __forceinline__ float mono_at(const float *lower, const float *upper, float down, Place across, int mono_width)
 {
     const int right = across.index + 1 < mono_width ? across.index + 1 : across.index;
-    const float a = depthd_mono_as_linear(lower[across.index], kind), b = depthd_mono_as_linear(lower[right], kind);
-    const float c = depthd_mono_as_linear(upper[across.index], kind), d = depthd_mono_as_linear(upper[right], kind);
+    const float a = lower[across.index], b = lower[right], c = upper[across.index], d = upper[right];
     const float left = a + (c - a) * down, beside = b + (d - b) * down;
     return left + (beside - left) * across.part;
 }

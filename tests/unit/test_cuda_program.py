@@ -64,6 +64,23 @@ def test_every_cell_lies_between_the_nodes_of_its_tile(size):
             assert inside.max() + 1 - inside.min() < nodes
 
 
+@pytest.mark.parametrize("size", [(1280, 720), (1920, 1080), (16383, 1), (37, 23), (1, 300), (4, 4)])
+def test_a_node_is_told_by_all_tiles_that_have_cells_near_it(size):
+    p = parameters_for(*size)
+    across = program.tiling(p)[0]
+    axes = zip((p.columns, p.rows), (across, program.BLOCKS // across), program.node_tiles(p), strict=True)
+    for cells, tiles, near in axes:
+        tile = -(-cells // tiles)
+        lower = ((np.arange(cells) + 0.5) / p.grid_step).astype(int)
+        told = [set() for _ in near]
+        for cell, node in enumerate(lower):
+            told[node].add((cell // tile, lower[cell // tile * tile]))
+            told[node + 1].add((cell // tile, lower[cell // tile * tile]))
+        assert [sorted(who) for who in told] == near
+        for who in near:
+            assert [tile for tile, _ in who] == list(range(who[0][0], who[0][0] + len(who))) if who else True
+
+
 def test_settings_are_the_parameters():
     p = parameters_for(640, 360)
     record = program.settings(p)
