@@ -235,6 +235,9 @@ class FusionConfig(Section):
     gate_minimum: Fraction = Field(
         0.1, description="smaller relative differences in inverse depth never overrule stereo"
     )
+    mono_decay: Fraction = Field(
+        0.85, description="share of the network's flicker that is carried over from the frame before; 0 = none"
+    )
     memory_decay: Fraction = Field(
         0.9, description="weight that the samples of earlier frames keep from one frame to the next; 0 = none"
     )

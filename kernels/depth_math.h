@@ -32,7 +32,8 @@ enum {
     DEPTHD_ERROR_BINS = 1024,
     DEPTHD_GRID_LEVELS = 16,
     DEPTHD_WIDE_PASSES = 4,
-    DEPTHD_SOLIDITY_DOUBLINGS = 3,
+    DEPTHD_SOLIDITY_DOUBLINGS = 4,
+    DEPTHD_WHOLENESS_DOUBLINGS = 3,
 };
 
 #define DEPTHD_HYPOTHESIS_TOLERANCE 0.12
@@ -55,6 +56,7 @@ enum {
 #define DEPTHD_RIM_PRIOR 0.3
 #define DEPTHD_NOISE_SPREAD 1.4
 #define DEPTHD_LINE_SHARE 0.3
+#define DEPTHD_STEADY_TOLERANCE 0.05f
 #define DEPTHD_SIGMA_MINIMUM 1e-4f
 #define DEPTHD_SIGMA_MAXIMUM 1e4f
 
@@ -78,7 +80,7 @@ typedef struct DepthdMergeParameters {
     float softening;                        /* as in DepthdScene */
     float stereo_minimum_m, stereo_maximum_m;
     float inverse_minimum, inverse_maximum; /* published range, 1/m */
-    float gate_sigmas, gate_minimum, far_claim_factor;
+    float gate_sigmas, gate_minimum;
 } DepthdMergeParameters;
 
 typedef struct DepthdPixel {
@@ -218,12 +220,21 @@ DEPTHD_FUNCTION DepthdReal depthd_cell_sigma(
     return DEPTHD_QUOTIENT((DepthdReal)sqrt((local * local + global * global) * unit * unit + of_line), rho);
 }
 
-/* How much wider than the gate stereo may claim nearer, by how solid its surface is: see contradicted() in reference.py. */
-DEPTHD_FUNCTION float depthd_near_claim(float solidity, float near_claim_factor, float solid_claim_factor)
+/* How much wider than the gate stereo's claim may be: `alone`, and more by how solid or whole its surface is, a share that counts
+ * with the power 2 ** doublings. See contradicted() in reference.py. */
+DEPTHD_FUNCTION float depthd_claim(float share, int doublings, float alone, float more)
 {
-    float power = solidity;
-    for (int k = 0; k < DEPTHD_SOLIDITY_DOUBLINGS; k++) power *= power;
-    return near_claim_factor + solid_claim_factor * power;
+    float power = share;
+    for (int k = 0; k < doublings; k++) power *= power;
+    return alone + more * power;
+}
+
+/* A value without its flicker: see steady() in reference.py. What is unknown, now or before, is left as it is now. */
+DEPTHD_FUNCTION float depthd_steady(float now, float before, float unit, float decay)
+{
+    const float change = DEPTHD_QUOTIENT(before - now, DEPTHD_STEADY_TOLERANCE * unit), inside = 1.0f - change * change;
+    const float carried = decay * (inside * inside) * (before - now);
+    return inside > 0.0f ? now + carried : now;
 }
 
 /* float -> IEEE half, round to nearest even, for values that are normal halves; NaN stays NaN. Branchless, so it vectorises. */
@@ -239,7 +250,8 @@ DEPTHD_FUNCTION uint16_t depthd_half(float value)
  * that is kept is passed on bit by bit. Stereo and mono are compared as squares, times stereo_m, which saves a root. One
  * choice after the other, never one inside another: compilers turn only these into vector instructions. */
 DEPTHD_FUNCTION DepthdPixel depthd_merge_pixel(
-    float stereo_m, float x, float correction, float mono_sigma, float rim_share, float near_claim, const DepthdMergeParameters *p)
+    float stereo_m, float x, float correction, float mono_sigma, float rim_share, float near_claim, float far_claim,
+    const DepthdMergeParameters *p)
 {
     const float base = p->scale * x + p->shift;
     float predicted = base + correction * ((base < p->inverse_minimum ? p->inverse_minimum : base) + p->softening);
@@ -251,7 +263,7 @@ DEPTHD_FUNCTION DepthdPixel depthd_merge_pixel(
                            squared_sigmas * (p->mono_noise * p->mono_noise) * (unit * unit);
     const float by_share = p->gate_minimum * p->gate_minimum * (predicted * predicted);
     const float product = predicted * stereo_m, nearer_by = 1.0f - product;
-    const float claim = nearer_by < 0.0f ? p->far_claim_factor : near_claim;
+    const float claim = nearer_by < 0.0f ? far_claim : near_claim;
     const float gate = (by_noise > by_share ? by_noise : by_share) * (claim * claim) * (stereo_m * stereo_m);
 
     const int known = x == x;

@@ -34,7 +34,7 @@ static bool allocate_cells(DepthdFusion *f)
     float **const floats[] = {&f->cells.fill, &f->cells.rho, &f->cells.variance, &f->cells.x, &f->cells.x_all,
                               &f->sample_x_all, &f->sample_right, &f->sample_correction, &f->level, &f->correction,
                               &f->alignment.correction, &f->alignment.rim_share, &f->alignment.sigma,
-                              &f->alignment.near_claim};
+                              &f->alignment.near_claim, &f->alignment.far_claim, &f->memory.predicted};
     double **const doubles[] = {&f->own.x, &f->own.rho, &f->own.weight, &f->calm, &f->flat_rho, &f->trust, &f->error,
                                 &f->bin_weight, &f->place};
     int **const integers[] = {&f->sample_cell, &f->sample_node, &f->bin};
@@ -117,7 +117,8 @@ void depthd_fusion_destroy(DepthdFusion *f)
                             f->sample_correction, f->level, f->calm, f->flat_rho, f->trust, f->error, f->bin_weight, f->place,
                             f->evidence, f->memory.evidence, f->grid_scratch, f->node_correction,
                             f->correction, f->rim, f->wide_correction, f->alignment.correction, f->alignment.rim_share,
-                            f->alignment.sigma, f->alignment.near_claim, f->row_sources};
+                            f->alignment.sigma, f->alignment.near_claim, f->alignment.far_claim, f->memory.x,
+                            f->memory.predicted, f->row_sources};
     for (size_t i = 0; i < sizeof planes / sizeof *planes; i++) free(planes[i]);
     Axis *const axes[] = {&f->mono_x, &f->mono_y, &f->cell_x, &f->cell_y, &f->grid_x, &f->grid_y};
     for (size_t i = 0; i < sizeof axes / sizeof *axes; i++) free_axis(axes[i]);
@@ -128,6 +129,7 @@ void depthd_fusion_reset(DepthdFusion *f)
 {
     depthd_forget_scene(&f->memory, f->node_count);
     f->memory.has_line = false;
+    f->memory.has_x = false;
     f->memory.age_frames = 0;
     f->memory.softening = 0.0;
 }

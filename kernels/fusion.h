@@ -20,8 +20,8 @@ typedef struct DepthdFusionParameters {
     double stereo_noise;
     double stereo_inverse_minimum, stereo_inverse_maximum;
     double inverse_minimum, inverse_maximum;
-    double gate_sigmas, gate_minimum, far_claim_factor, near_claim_factor, solid_claim_factor;
-    double memory_decay, alignment_decay;
+    double gate_sigmas, gate_minimum, far_claim_factor, near_claim_factor, solid_claim_factor, whole_claim_factor;
+    double mono_decay, memory_decay, alignment_decay;
     double minimum_inlier_share, minimum_agreement, minimum_significance;
     int maximum_age_frames;
     int threads; /* 0 = all cores */

@@ -83,18 +83,19 @@ DEPTHD_WIDE static void claim_sigma(const Turn *turn, int first)
                                             scale_variance, scene);
 }
 
-/* What the cells of one row say beyond the correction, and how calm they are, smoothed along it: [1 4 6 4 1] / 16. */
+/* What the cells of one row say beyond the correction, how calm and how full they are, smoothed along it: [1 4 6 4 1] / 16. */
 static void rim_of_row(const DepthdFusion *f, int row, Rim *scratch)
 {
     const int columns = f->p.columns, first_cell = row * columns;
     memset(scratch, 0, sizeof(Rim) * (size_t)columns);
     for (int i = f->row_first[row]; i < f->row_first[row] + f->row_count[row]; i++) {
         const double error = f->error[i] - f->correction[f->sample_cell[i]];
-        scratch[f->sample_cell[i] - first_cell] = (Rim){f->trust[i] * error, f->trust[i], f->calm[i]};
+        scratch[f->sample_cell[i] - first_cell] = (Rim){f->trust[i] * error, f->trust[i], f->calm[i], 0.0};
     }
+    for (int c = 0; c < columns; c++) scratch[c].fill = f->cells.fill[first_cell + c];
     double *once = &scratch[columns].weighted_error;
-    depthd_blur(&scratch->weighted_error, once, 3 * columns, 3);
-    depthd_blur(once, &f->rim[first_cell].weighted_error, 3 * columns, 3);
+    depthd_blur(&scratch->weighted_error, once, RIM_VALUES * columns, RIM_VALUES);
+    depthd_blur(once, &f->rim[first_cell].weighted_error, RIM_VALUES * columns, RIM_VALUES);
 }
 
 /* Correction, claimed error, and what the rims say of one row of cells. */
@@ -117,32 +118,56 @@ DEPTHD_WIDE static void bend_row(const DepthdFusion *f, int row)
     const int columns = f->p.columns, rows = f->p.rows, first = row * columns;
     const float *restrict correction = f->correction + first;
     float *restrict bent = f->alignment.correction + first, *restrict share = f->alignment.rim_share + first,
-                    *restrict near_claim = f->alignment.near_claim + first;
+                    *restrict near_claim = f->alignment.near_claim + first,
+                    *restrict far_claim = f->alignment.far_claim + first;
     const float near_factor = (float)f->p.near_claim_factor, solid_factor = (float)f->p.solid_claim_factor;
+    const float far_factor = (float)f->p.far_claim_factor, whole_factor = (float)f->p.whole_claim_factor;
     const double middle = (6 - (row == 0) - (row == rows - 1)) / 16.0;
     const double weights[5] = {row > 1 ? 1 / 16.0 : 0, row > 0 ? 4 / 16.0 : 0, middle, row < rows - 1 ? 4 / 16.0 : 0,
                                row < rows - 2 ? 1 / 16.0 : 0};
     const Rim *lines[5];
     for (int k = 0; k < 5; k++) lines[k] = f->rim + columns * (weights[k] > 0 ? row + k - 2 : row);
     for (int c = 0; c < columns; c++) {
-        double error = 0.0, weight = 0.0, calm = 0.0;
+        double error = 0.0, weight = 0.0, calm = 0.0, fill = 0.0;
         for (int k = 0; k < 5; k++) {
             error += weights[k] * lines[k][c].weighted_error;
             weight += weights[k] * lines[k][c].weight;
             calm += weights[k] * lines[k][c].calm;
+            fill += weights[k] * lines[k][c].fill;
         }
         bent[c] = (float)(correction[c] + error / (weight + DEPTHD_RIM_PRIOR));
         share[c] = (float)(weight / (weight + DEPTHD_RIM_PRIOR));
-        near_claim[c] = depthd_near_claim((float)calm, near_factor, solid_factor);
+        near_claim[c] = depthd_claim((float)calm, DEPTHD_SOLIDITY_DOUBLINGS, near_factor, solid_factor);
+        far_claim[c] = depthd_claim((float)fill, DEPTHD_WHOLENESS_DOUBLINGS, far_factor, whole_factor);
+    }
+}
+
+/* Bends the correction of one row of cells so that neither line nor alignment let their depth flicker. */
+DEPTHD_WIDE static void steady_row(const Turn *turn, int row)
+{
+    const DepthdFusion *f = turn->f;
+    const int columns = f->p.columns, first = row * columns;
+    const float *restrict x = f->cells.x_all + first;
+    float *restrict bent = f->alignment.correction + first, *restrict before = f->memory.predicted + first;
+    const float scale = (float)turn->line.scale, shift = (float)turn->line.shift;
+    const float decay = f->memory.has_predicted ? (float)f->p.mono_decay : 0.0f;
+    const DepthdScene scene = f->scene;
+    for (int c = 0; c < columns; c++) {
+        const float base = scale * x[c] + shift, unit = (float)depthd_unit(base, scene);
+        const float predicted = base + bent[c] * unit, steady = depthd_steady(predicted, before[c], unit, decay);
+        bent[c] += (steady - predicted) / unit;
+        before[c] = steady;
     }
 }
 
 /* Adds to the correction what holds at the rim of a hole, and stretches it to the picture's width. */
 static void finish_row(void *context, int row, int worker)
 {
-    const DepthdFusion *f = context;
+    const Turn *turn = context;
+    const DepthdFusion *f = turn->f;
     const int columns = f->p.columns;
     bend_row(f, row);
+    steady_row(turn, row);
     float *correction = depthd_scratch_of(f, worker);
     memcpy(correction, f->alignment.correction + row * columns, sizeof(float) * (size_t)columns);
     correction[columns] = correction[columns - 1];
@@ -173,6 +198,7 @@ DepthdLine depthd_align(DepthdFusion *f, DepthdLine line, bool refit)
     depthd_team_share(f->team, DEPTHD_PARTS, judge_part, &turn);
     f->alignment.noise = depthd_median_noise(f, turn.noise);
     depthd_team_share(f->team, f->p.rows, describe_row, &turn);
-    depthd_team_share(f->team, f->p.rows, finish_row, f);
+    depthd_team_share(f->team, f->p.rows, finish_row, &turn);
+    f->memory.has_predicted = true;
     return turn.line;
 }

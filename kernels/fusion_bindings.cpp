@@ -26,7 +26,8 @@ DepthdFusionParameters read_parameters(nb::handle p, int threads)
     TAKE(grid_step); TAKE(independent_share); TAKE(stereo_noise);
     TAKE(stereo_inverse_minimum); TAKE(stereo_inverse_maximum); TAKE(inverse_minimum); TAKE(inverse_maximum);
     TAKE(gate_sigmas); TAKE(gate_minimum); TAKE(far_claim_factor); TAKE(near_claim_factor); TAKE(solid_claim_factor);
-    TAKE(memory_decay); TAKE(alignment_decay);
+    TAKE(whole_claim_factor);
+    TAKE(mono_decay); TAKE(memory_decay); TAKE(alignment_decay);
     TAKE(minimum_inlier_share); TAKE(minimum_agreement); TAKE(minimum_significance); TAKE(maximum_age_frames);
 #undef TAKE
     out.mono_kind = nb::cast<int>(nb::int_(p.attr("mono_kind")));

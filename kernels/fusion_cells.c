@@ -30,6 +30,23 @@ typedef struct Widening {
     const float *mono;
 } Widening;
 
+/* Takes the flicker out of a row of mono, judged by the line of the frame before, and remembers it. */
+DEPTHD_WIDE static void steady_mono(const DepthdFusion *f, float *restrict x, float *restrict before)
+{
+    const Memory *memory = &f->memory;
+    if (!memory->has_line || !memory->has_x) {
+        memcpy(before, x, sizeof(float) * (size_t)f->small_width);
+        return;
+    }
+    const float scale = (float)memory->aligned.scale, shift = (float)memory->aligned.shift;
+    const float lowest = (float)f->p.inverse_minimum, softening = (float)memory->softening;
+    const float decay = (float)f->p.mono_decay;
+    for (int i = 0; i < f->small_width; i++) {
+        const float line_value = scale * x[i] + shift, unit = (line_value > lowest ? line_value : lowest) + softening;
+        x[i] = before[i] = depthd_steady(x[i], before[i], unit / scale, decay);
+    }
+}
+
 /* Mono's rows are stretched to the picture's width once; between them, each pass over the pixels interpolates as it goes. */
 static void widen(void *context, int part, int worker)
 {
@@ -40,6 +57,7 @@ static void widen(void *context, int part, int worker)
     for (int row = first; row < depthd_smaller(first + MONO_ROWS_OF_A_PART, f->small_height); row++) {
         const float *mono = job->mono + (size_t)row * width;
         for (int i = 0; i < width; i++) linear[i] = depthd_mono_as_linear(mono[i], f->p.mono_kind);
+        steady_mono(f, linear, f->memory.x + (size_t)row * width);
         linear[width] = linear[width - 1];
         depthd_upsample_row(linear, &f->mono_x, f->p.width, f->wide + (size_t)row * f->p.width);
     }
@@ -52,6 +70,10 @@ static bool prepare_mono(DepthdFusion *f, int height, int width)
     float *wide = realloc(f->wide, sizeof(float) * (size_t)height * f->p.width);
     if (!wide) return false;
     f->wide = wide;
+    float *x = realloc(f->memory.x, sizeof(float) * (size_t)height * width);
+    if (!x) return false;
+    f->memory.x = x;
+    f->memory.has_x = false;
     const size_t row = (size_t)(width > f->p.columns ? width : f->p.columns) + 1;
     const size_t nodes = (size_t)f->p.grid_columns * DEPTHD_GRID_LEVELS;
     const size_t rims = 2 * sizeof(Rim) / sizeof(float) * (size_t)f->p.columns;
@@ -73,6 +95,7 @@ bool depthd_take_mono(DepthdFusion *f, const float *mono, int height, int width)
     if (!prepare_mono(f, height, width)) return false;
     Widening job = {f, mono};
     depthd_team_share(f->team, (height + MONO_ROWS_OF_A_PART - 1) / MONO_ROWS_OF_A_PART, widen, &job);
+    f->memory.has_x = true;
     return true;
 }
 

@@ -46,14 +46,17 @@ typedef struct Node {
     double weighted_error, weight;
 } Node;
 
-/* What the cells around say, smoothed: of the line's error beyond the correction, with its weight, and how calm stereo is. */
+/* What the cells around say, smoothed: of the line's error beyond the correction, with its weight, how calm stereo is, and how
+ * full. */
 typedef struct Rim {
-    double weighted_error, weight, calm;
+    double weighted_error, weight, calm, fill;
 } Rim;
+
+enum { RIM_VALUES = sizeof(Rim) / sizeof(double) };
 
 /* Per cell, as `Alignment` in reference.py; `correction` already holds the rim's part. */
 typedef struct Alignment {
-    float *correction, *rim_share, *sigma, *near_claim;
+    float *correction, *rim_share, *sigma, *near_claim, *far_claim;
     double noise;
 } Alignment;
 
@@ -64,6 +67,10 @@ typedef struct Memory {
     bool has_line;
     int age_frames;
     double softening;
+    float *x;         /* mono of the frame before, without its flicker: small_height * small_width */
+    bool has_x;
+    float *predicted; /* inverse depth of each cell in the frame before */
+    bool has_predicted;
 } Memory;
 
 typedef struct Moments {
@@ -157,6 +164,7 @@ void depthd_count_errors(DepthdFusion *f, Part *part);
 /* memory */
 Samples depthd_remembered(const Memory *memory, double buffer[3][DEPTHD_MEMORY_BINS]);
 void depthd_remember(DepthdFusion *f, const DepthdLine *line);
+/* After a cut: what was seen does not hold any more, the last line may. */
 void depthd_forget_scene(Memory *memory, int node_count);
 
 /* align, with the grid it works on */

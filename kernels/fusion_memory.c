@@ -65,4 +65,5 @@ void depthd_forget_scene(Memory *memory, int node_count)
 {
     memset(memory->samples, 0, sizeof memory->samples);
     memset(memory->evidence, 0, sizeof(Node) * (size_t)node_count);
+    memory->has_predicted = false;
 }

@@ -60,6 +60,8 @@ class Parameters:
     far_claim_factor: float
     near_claim_factor: float
     solid_claim_factor: float
+    whole_claim_factor: float
+    mono_decay: float
     memory_decay: float
     alignment_decay: float
     minimum_inlier_share: float
@@ -74,9 +76,9 @@ class Parameters:
         return 1.0 / self.grid_step**2
 
 
-CLAIM_FACTORS = {"nearer": (1.0, 1.5, 12.0), "stereo": (3.0, 3.0, 12.0), "mono": (1.0, 1.0, 0.0)}
-"""How much wider than the gate stereo may disagree: where it claims farther than mono, where nearer, and what
-the latter gains where stereo sees a solid surface."""
+CLAIM_FACTORS = {"nearer": (1.0, 1.5, 60.0, 1.0), "stereo": (3.0, 3.0, 60.0, 3.0), "mono": (1.0, 1.0, 0.0, 0.0)}
+"""How much wider than the gate stereo may disagree: where it claims farther than mono, where nearer, what the latter
+gains where stereo sees a solid surface, and the former where a whole one."""
 
 
 def make_parameters(config: FusionConfig, camera: Camera, mono_kind: MonoKind) -> Parameters:
@@ -84,7 +86,7 @@ def make_parameters(config: FusionConfig, camera: Camera, mono_kind: MonoKind) -
     cell_px = max(1, math.ceil(math.sqrt(camera.width * camera.height / MAXIMUM_CELLS)))
     columns, rows = -(-camera.width // cell_px), -(-camera.height // cell_px)
     grid_step = max(1.0, math.sqrt(columns * rows) / GRID_NODES)
-    far_claim_factor, near_claim_factor, solid_claim_factor = CLAIM_FACTORS[config.prefer]
+    far_claim, near_claim, solid_claim, whole_claim = CLAIM_FACTORS[config.prefer]
     return Parameters(
         width=camera.width,
         height=camera.height,
@@ -103,9 +105,11 @@ def make_parameters(config: FusionConfig, camera: Camera, mono_kind: MonoKind) -
         inverse_maximum=1.0 / config.minimum_depth_m,
         gate_sigmas=config.gate_sigmas,
         gate_minimum=config.gate_minimum,
-        far_claim_factor=far_claim_factor,
-        near_claim_factor=near_claim_factor,
-        solid_claim_factor=solid_claim_factor,
+        far_claim_factor=far_claim,
+        near_claim_factor=near_claim,
+        solid_claim_factor=solid_claim,
+        whole_claim_factor=whole_claim,
+        mono_decay=config.mono_decay,
         memory_decay=config.memory_decay,
         alignment_decay=config.alignment_decay,
         minimum_inlier_share=config.minimum_inlier_share,

@@ -51,8 +51,11 @@ NODE_PRIOR, COLUMN_PRIOR, WIDE_PRIOR = 0.2, 0.3, 0.02
 correction."""
 WIDE_PASSES = 4
 RIM_PRIOR = 0.3
-SOLIDITY_DOUBLINGS = 3
-"""Solidity counts with the power 2 ** SOLIDITY_DOUBLINGS: a surface that is not whole is hardly solid."""
+SOLIDITY_DOUBLINGS, WHOLENESS_DOUBLINGS = 4, 3
+"""Solidity and wholeness count with the powers 2 ** SOLIDITY_DOUBLINGS and 2 ** WHOLENESS_DOUBLINGS: a surface that has
+gaps is hardly solid."""
+STEADY_TOLERANCE = 0.05
+"""Change of mono, relative as its error, above which it is no flicker but something that moved."""
 NOISE_SPREAD, LINE_SHARE = 1.4, 0.3
 """How much larger mono's errors are in holes than where they can be measured, and what of the line's error is
 left after the alignment; set on half of the scenes of benchmarks/fusion_quality.py."""
@@ -136,10 +139,13 @@ class Memory:
     aligned: Line | None = None
     age_frames: int = 0
     softening: float = 0.0
+    x: Array = field(default_factory=lambda: np.empty((0, 0)))
+    predicted: Array = field(default_factory=lambda: np.empty((0, 0)))
 
     def forget_scene(self) -> None:
         """After a cut: what was seen does not hold any more, the last line may."""
         self.samples, self.evidence = np.zeros((3, MEMORY_BINS)), np.zeros(1)
+        self.predicted = np.empty((0, 0))
 
 
 # 1. Mask and sample -----------------------------------------------------------
@@ -154,6 +160,24 @@ def mono_as_linear(mono: Array, kind: MonoKind) -> Array:
         return x
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(x > 0, 1.0 / x, np.nan)
+
+
+def steady(now: Array, before: Array, unit: Array, p: Parameters) -> Array:
+    """A recursive low-pass in time that takes out flicker and lets through what changes by more than flicker does: so
+    nothing lags behind a motion or a cut by more than a part of STEADY_TOLERANCE, relative to `unit`."""
+    if before.shape != now.shape:
+        return now
+    weight = p.mono_decay * tukey((before - now) / (STEADY_TOLERANCE * unit))
+    return np.where(weight > 0, now + weight * (before - now), now)
+
+
+def steady_mono(x: Array, memory: Memory, p: Parameters) -> Array:
+    """Mono (h, w) without the network's flicker, judged by the line of the frame before."""
+    line = memory.aligned
+    if line is not None:
+        x = steady(x, memory.x, Scene(math.inf, memory.softening).unit(line.at(x), p) / line.scale, p)
+    memory.x = x
+    return x
 
 
 def upsample(small: Array, height: int, width: int) -> Array:
@@ -438,14 +462,15 @@ def octaves(value: Array) -> Array:
 @dataclass
 class Alignment:
     """Per cell: the correction of the line's inverse depth, in `scene.unit`; the part of it that only holds at
-    a rim; the share of the latter's evidence; the relative one-sigma error of aligned mono; and how solid
-    stereo's surface is."""
+    a rim; the share of the latter's evidence; the relative one-sigma error of aligned mono; and how solid and how
+    whole stereo's surface is."""
 
     correction: Array
     rim: Array
     rim_share: Array
     sigma: Array
     solidity: Array
+    wholeness: Array
     noise: float
     scene: Scene
 
@@ -480,7 +505,19 @@ def align(
     rim = _binomial(weight * (error - correction)) / (rim_weight + RIM_PRIOR)
     rim_share = rim_weight / (rim_weight + RIM_PRIOR)
     sigma = _relative_sigma(cells, scene, line, noise, global_line.noise, p)
-    return Alignment(correction, rim, rim_share, sigma, _binomial(calm), noise, scene), line
+    correction = _steady_correction(cells, scene, line, correction, rim, memory, p)
+    return Alignment(correction, rim, rim_share, sigma, _binomial(calm), _binomial(cells.fill), noise, scene), line
+
+
+def _steady_correction(
+    cells: Cells, scene: Scene, line: Line, correction: Array, rim: Array, memory: Memory, p: Parameters
+) -> Array:
+    """The correction with which neither line nor alignment let the cells' depth flicker."""
+    base = line.at(cells.x_all)
+    unit = scene.unit(base, p)
+    predicted = base + (correction + rim) * unit
+    memory.predicted = steady(predicted, memory.predicted, unit, p)
+    return correction + (memory.predicted - predicted) / unit
 
 
 def _local_errors(
@@ -637,16 +674,18 @@ def contradicted(stereo_rho: Array, predicted: Array, alignment: Alignment | Non
     """Stereo that differs from aligned mono by more than both can explain.
 
     A solid surface, whole and calm, that stereo sees nearer is hard to overrule: matchers err in islands and at edges,
-    while networks miss whole objects.
+    while networks miss whole objects. One that it sees farther is a little harder to overrule where it is whole.
     """
     if alignment is None:
         return np.zeros(predicted.shape, bool)
     sigma = _sigma(predicted, alignment.noise, alignment.scene, p)
     gate = np.maximum(p.gate_sigmas * sigma, p.gate_minimum * predicted)
     solidity = repeat(alignment.solidity, p) ** 2**SOLIDITY_DOUBLINGS
+    wholeness = repeat(alignment.wholeness, p) ** 2**WHOLENESS_DOUBLINGS
     near_gate = (p.near_claim_factor + p.solid_claim_factor * solidity) * gate
+    far_gate = (p.far_claim_factor + p.whole_claim_factor * wholeness) * gate
     nearer_by = stereo_rho - predicted
-    return (nearer_by < -p.far_claim_factor * gate) | (nearer_by > near_gate)
+    return (nearer_by < -far_gate) | (nearer_by > near_gate)
 
 
 # The six steps in their order -------------------------------------------------
@@ -665,7 +704,7 @@ class ReferenceFusion:
     def fuse(self, stereo_depth_m: Array, mono: Array, out: FusedPlanes) -> FusionResult:
         p, memory = self.parameters, self.memory
         check_planes(stereo_depth_m, mono, out, p)
-        x = upsample(mono_as_linear(mono, p.mono_kind), p.height, p.width)
+        x = upsample(steady_mono(mono_as_linear(mono, p.mono_kind), memory, p), p.height, p.width)
         cells = summarise(stereo_depth_m, x, p)
         end = RANGE_END * cells.rho[cells.measured].max(initial=0.0)
         usable = cells.measured & (cells.rho < end)

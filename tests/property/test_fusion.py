@@ -269,12 +269,21 @@ def contradicting_frame(factor: float):
     [("nearer", True, False), ("stereo", False, False), ("mono", True, True)],
 )
 def test_the_safety_choice_decides_contradictions(backend, prefer, farther_is_overruled, nearer_is_overruled):
-    for factor, overruled in ((1.17, farther_is_overruled), (0.87, nearer_is_overruled)):
+    for factor, overruled in ((1.3, farther_is_overruled), (0.87, nearer_is_overruled)):
         frame, inside = contradicting_frame(factor)
         fusion = fusion_of(backend, frame.camera, prefer=prefer, gate_sigmas=2.0, gate_minimum=0.1)
         _, planes = fuse(fusion, frame.camera, frame.stereo_depth_m, frame.mono)
         share = (planes.source[inside] == Source.MONO_OVERRULED).mean()
         assert (share > 0.9) == overruled, (factor, share)
+
+
+def test_a_farther_claim_is_overruled_sooner_where_stereo_has_gaps(backend):
+    frame, inside = contradicting_frame(1.17)
+    _, whole = fuse(fusion_of(backend, frame.camera), frame.camera, frame.stereo_depth_m, frame.mono)
+    frame.stereo_depth_m[36:60:2, 46:74] = np.nan
+    _, with_gaps = fuse(fusion_of(backend, frame.camera), frame.camera, frame.stereo_depth_m, frame.mono)
+    assert np.all(whole.source[inside] == Source.STEREO)
+    assert np.all(with_gaps.source[inside][1::2] == Source.MONO_OVERRULED)
 
 
 @pytest.mark.parametrize("name", ["stereo_depth_m", "mono", "out.depth_m", "out.source", "out.sigma"])
