@@ -5,10 +5,10 @@
 
 /* Evidence is added up in integers, in any order. A node's weight is at most that of the cells within a step of it; a relative
  * error above ERROR_BOUND is as good as none that could be trusted. */
-#define NODE_CELLS ((GRID_STEP + 2.0) * (GRID_STEP + 2.0))
-#define ERROR_BOUND 8.0
-#define EVIDENCE_UNITS ((float)(1073741824.0 / NODE_CELLS))
-#define EVIDENCE_ERROR_UNITS ((float)(1073741824.0 / (NODE_CELLS * ERROR_BOUND)))
+#define NODE_CELLS ((GRID_STEP + 1.0) * (GRID_STEP + 1.0))
+#define ERROR_BOUND 4.0
+#define EVIDENCE_UNITS ((float)(2.1e9 / NODE_CELLS))
+#define EVIDENCE_ERROR_UNITS ((float)(2.1e9 / (NODE_CELLS * ERROR_BOUND)))
 
 /* The nodes that one block smooths, with the neighbours that this needs. */
 enum {
