@@ -143,7 +143,7 @@ def cell_grid(p: Parameters) -> int:
 
 def merge_grid(p: Parameters) -> int:
     """Blocks of the kernel fusion_merge; the span of a block is that of kernels/cuda/merge.cuh."""
-    span = 4 if p.cell_px >= 64 else (256 // p.cell_px + 3) // 4 * 4
+    span = 4 if p.cell_px >= 64 else min(128, (256 // p.cell_px + 3) // 4 * 4)
     return MEMORY_BLOCKS + p.rows * -(-p.columns // span)
 
 

@@ -4,7 +4,8 @@
 
 enum {
     MERGE_THREADS = 256,
-    MERGE_SPAN = CELL_PX >= 64 ? 4 : (256 / CELL_PX + 3) / 4 * 4, /* cells of a block; a multiple of 4 */
+    /* Cells of a block: a multiple of 4, and no more than what a block may hold of shared memory. */
+    MERGE_SPAN = CELL_PX >= 64 ? 4 : CELL_PX < 2 ? 128 : (256 / CELL_PX + 3) / 4 * 4,
     MERGE_SPAN_PX = MERGE_SPAN * CELL_PX,
     MERGE_BLOCKS_PER_ROW = (COLUMNS + MERGE_SPAN - 1) / MERGE_SPAN,
     RIM = 2,                        /* cells that the binomial filter reaches */
