@@ -23,17 +23,27 @@ enum {
     TILE_NODE_LEVELS = (TILE_NODES * DEPTHD_GRID_LEVELS + 31) / 32 * 32,
 };
 
+/* The tables' part around a block's tile. */
+struct Surroundings {
+    int row, column; /* the first of this tile's nodes */
+    Place columns[TILE_COLUMNS], rows[TILE_ROWS]; /* counted from there */
+    float wide_columns[TILE_GRID_COLUMNS][WIDE_TAPS], wide_rows[TILE_GRID_ROWS][WIDE_TAPS];
+    NodeTiles<NODE_TILES_ACROSS> tiles_across[WIDE_COLUMNS];
+    NodeTiles<NODE_TILES_DOWN> tiles_down[WIDE_ROWS];
+};
+
 /* Scratch of a block; what is used at different times lies in the same place. */
-union Scratch {
-    Chosen chosen[STRATA_COUNT];
-    struct {
-        float4 cells[CELLS_PER_BLOCK]; /* trust, trust * error, level */
-        float2 near[NEAR_NODES][NODE_STRIDE];
-        float2 wide[WIDE_ROWS * WIDE_COLUMNS];
-        float smooth[TILE_NODES][NODE_STRIDE]; /* correction */
-        Place columns[TILE_COLUMNS], rows[TILE_ROWS];
-        float wide_columns[TILE_GRID_COLUMNS][WIDE_TAPS], wide_rows[TILE_GRID_ROWS][WIDE_TAPS];
-    } grid;
+struct Scratch {
+    union {
+        Chosen chosen[STRATA_COUNT];
+        struct {
+            float4 cells[CELLS_PER_BLOCK]; /* trust, trust * error, level */
+            float2 near[NEAR_NODES][NODE_STRIDE];
+            float2 wide[WIDE_ROWS * WIDE_COLUMNS];
+            float smooth[TILE_NODES][NODE_STRIDE]; /* correction */
+        } grid;
+    };
+    Surroundings around;
 };
 
 /* What an aligned cell is, in registers. */
@@ -56,58 +66,73 @@ struct Gathering {
 __device__ __forceinline__ int top_of(const Team &team) { return team.rank / TILES_ACROSS * TILE_ROWS; }
 __device__ __forceinline__ int left_of(const Team &team) { return team.rank % TILES_ACROSS * TILE_COLUMNS; }
 
-__device__ __forceinline__ bool find_sources(const Tables *tables, int row, int column, Sources &sources)
+/* Once a frame, and long before they are needed, since one read waits for another. */
+__device__ __forceinline__ void load_surroundings(const Team &team, Scratch *scratch, const Tables *tables)
+{
+    Surroundings &around = scratch->around;
+    const int top = top_of(team), left = left_of(team);
+    const int first_row = tables->grid_y[min(top, ROWS - 1)].index, first_column = tables->grid_x[min(left, COLUMNS - 1)].index;
+    if (threadIdx.x == 0) around.row = first_row, around.column = first_column;
+    for (int i = threadIdx.x; i < TILE_COLUMNS; i += THREADS) {
+        const Place place = tables->grid_x[min(left + i, COLUMNS - 1)];
+        around.columns[i] = {place.index - first_column, place.part};
+    }
+    for (int i = threadIdx.x; i < TILE_ROWS; i += THREADS) {
+        const Place place = tables->grid_y[min(top + i, ROWS - 1)];
+        around.rows[i] = {place.index - first_row, place.part};
+    }
+    for (int i = threadIdx.x; i < TILE_GRID_COLUMNS * WIDE_TAPS; i += THREADS)
+        around.wide_columns[0][i] = tables->wide_columns[min(first_column + i / WIDE_TAPS, GRID_COLUMNS - 1)][i % WIDE_TAPS];
+    for (int i = threadIdx.x; i < TILE_GRID_ROWS * WIDE_TAPS; i += THREADS)
+        around.wide_rows[0][i] = tables->wide_rows[min(first_row + i / WIDE_TAPS, GRID_ROWS - 1)][i % WIDE_TAPS];
+    for (int i = threadIdx.x; i < WIDE_COLUMNS; i += THREADS)
+        around.tiles_across[i] = tables->tiles_across[min(max(first_column - DEPTHD_WIDE_PASSES + i, 0), GRID_COLUMNS - 1)];
+    for (int i = threadIdx.x; i < WIDE_ROWS; i += THREADS)
+        around.tiles_down[i] = tables->tiles_down[min(max(first_row - DEPTHD_WIDE_PASSES + i, 0), GRID_ROWS - 1)];
+}
+
+/* Of a node `row` rows below and `column` columns right of this tile's first. */
+__device__ __forceinline__ bool find_sources(const Surroundings &around, int row, int column, Sources &sources)
 {
 #pragma unroll
     for (int k = 0; k < SOURCES; k++) sources.place[k] = -1;
     sources.before = make_float2(0.0f, 0.0f);
-    if (row < 0 || row >= GRID_ROWS || column < 0 || column >= GRID_COLUMNS) return false;
-    const NodeTiles<NODE_TILES_DOWN> down = tables->tiles_down[row];
-    const NodeTiles<NODE_TILES_ACROSS> across = tables->tiles_across[column];
+    const int grid_row = around.row + row, grid_column = around.column + column;
+    if (grid_row < 0 || grid_row >= GRID_ROWS || grid_column < 0 || grid_column >= GRID_COLUMNS) return false;
+    const NodeTiles<NODE_TILES_DOWN> &down = around.tiles_down[row + DEPTHD_WIDE_PASSES];
+    const NodeTiles<NODE_TILES_ACROSS> &across = around.tiles_across[column + DEPTHD_WIDE_PASSES];
 #pragma unroll
     for (int k = 0; k < SOURCES; k++) {
         const int d = k / NODE_TILES_ACROSS, a = k % NODE_TILES_ACROSS;
         if (d >= down.count || a >= across.count) continue;
-        const int place = (row - down.first_node[d]) * TILE_GRID_COLUMNS + column - across.first_node[a];
+        const int place = (grid_row - down.first_node[d]) * TILE_GRID_COLUMNS + grid_column - across.first_node[a];
         sources.place[k] = ((down.first + d) * TILES_ACROSS + across.first + a) << 16 | place;
     }
     return true;
 }
 
 /* Once a frame: where everything comes from that the rounds gather. */
-__device__ __forceinline__ void prepare_gathering(const Team &team, Scratch *scratch, const Tables *tables, const Evidence *memory,
-                                                  float decay, Gathering &g)
+__device__ __forceinline__ void prepare_gathering(const Scratch *scratch, const Evidence *memory, float decay, Gathering &g)
 {
-    const int top = top_of(team), left = left_of(team);
-    g.row = tables->grid_y[min(top, ROWS - 1)].index;
-    g.column = tables->grid_x[min(left, COLUMNS - 1)].index;
-    for (int i = threadIdx.x; i < TILE_COLUMNS; i += THREADS) {
-        scratch->grid.columns[i] = tables->grid_x[min(left + i, COLUMNS - 1)];
-        scratch->grid.columns[i].index -= g.column;
-    }
-    for (int i = threadIdx.x; i < TILE_ROWS; i += THREADS) {
-        scratch->grid.rows[i] = tables->grid_y[min(top + i, ROWS - 1)];
-        scratch->grid.rows[i].index -= g.row;
-    }
-    for (int i = threadIdx.x; i < TILE_GRID_COLUMNS * WIDE_TAPS; i += THREADS)
-        scratch->grid.wide_columns[0][i] = tables->wide_columns[min(g.column + i / WIDE_TAPS, GRID_COLUMNS - 1)][i % WIDE_TAPS];
-    for (int i = threadIdx.x; i < TILE_GRID_ROWS * WIDE_TAPS; i += THREADS)
-        scratch->grid.wide_rows[0][i] = tables->wide_rows[min(g.row + i / WIDE_TAPS, GRID_ROWS - 1)][i % WIDE_TAPS];
+    const Surroundings &around = scratch->around;
+    g.row = around.row;
+    g.column = around.column;
 #pragma unroll
     for (int i = 0; i < NEAR_ITEMS; i++) {
         const int at = i * THREADS + threadIdx.x, place = at / DEPTHD_GRID_LEVELS;
-        const int row = place < NEAR_NODES ? g.row - 1 + place / NEAR_COLUMNS : -1, column = g.column - 1 + place % NEAR_COLUMNS;
-        if (!find_sources(tables, row, column, g.near[i])) continue;
-        const float2 before = memory->nodes[row * GRID_COLUMNS + column][at % DEPTHD_GRID_LEVELS];
+        const int row = place / NEAR_COLUMNS - 1, column = place % NEAR_COLUMNS - 1;
+        if (place >= NEAR_NODES) continue;
+        if (!find_sources(around, row, column, g.near[i])) continue;
+        const float2 before = memory->nodes[(g.row + row) * GRID_COLUMNS + g.column + column][at % DEPTHD_GRID_LEVELS];
         g.near[i].before = make_float2(decay * before.x, decay * before.y);
     }
 #pragma unroll
     for (int i = 0; i < WIDE_ITEMS; i++) {
         const int at = i * THREADS + THREADS - 1 - threadIdx.x;
-        const int row = at < WIDE_ROWS * WIDE_COLUMNS ? g.row - DEPTHD_WIDE_PASSES + at / WIDE_COLUMNS : -1;
-        const int column = g.column - DEPTHD_WIDE_PASSES + at % WIDE_COLUMNS;
-        if (!find_sources(tables, row, column, g.wide[i])) continue;
-        const float2 before = memory->level_sums[row * GRID_COLUMNS + column];
+        const int row = at / WIDE_COLUMNS - DEPTHD_WIDE_PASSES, column = at % WIDE_COLUMNS - DEPTHD_WIDE_PASSES;
+        if (at >= WIDE_ROWS * WIDE_COLUMNS) continue;
+        if (!find_sources(around, row, column, g.wide[i])) continue;
+        const float2 before = memory->level_sums[(g.row + row) * GRID_COLUMNS + g.column + column];
         g.wide[i].before = make_float2(decay * before.x, decay * before.y);
     }
 }
@@ -161,7 +186,7 @@ __device__ __forceinline__ void splat_cells(const Team &team, const Scratch *scr
         const int slot = (int)((unsigned int)i * CELL_STRIDE % CELLS_PER_BLOCK);
         const float4 cell = scratch->grid.cells[slot];
         if (!(cell.x > 0.0f)) continue;
-        const Place x = scratch->grid.columns[slot % TILE_COLUMNS], y = scratch->grid.rows[slot / TILE_COLUMNS];
+        const Place x = scratch->around.columns[slot % TILE_COLUMNS], y = scratch->around.rows[slot / TILE_COLUMNS];
         const int level = lower_level(cell.z);
         const float up = cell.z - level, error = fminf(fmaxf(cell.y, -(float)ERROR_BOUND * cell.x), (float)ERROR_BOUND * cell.x);
         int2 *node = &nodes[y.index * TILE_GRID_COLUMNS + x.index][level];
@@ -286,7 +311,7 @@ __device__ __forceinline__ void correct_nodes(Scratch *scratch)
         for (int k = 0; k < (WIDE_TAPS * WIDE_TAPS + 15) / 16; k++) {
             const int tap = level + 16 * k, down = tap / WIDE_TAPS, across = tap % WIDE_TAPS;
             if (tap >= WIDE_TAPS * WIDE_TAPS) continue;
-            const float share = scratch->grid.wide_rows[row][down] * scratch->grid.wide_columns[column][across];
+            const float share = scratch->around.wide_rows[row][down] * scratch->around.wide_columns[column][across];
             const float2 value = scratch->grid.wide[(row + down) * WIDE_COLUMNS + column + across];
             wide.x += share * value.x;
             wide.y += share * value.y;
@@ -314,7 +339,7 @@ __device__ __forceinline__ void sample_grid(const Scratch *scratch, const Sample
 #pragma unroll
     for (int i = 0; i < ITEMS; i++) {
         const int slot = min(i * THREADS + (int)threadIdx.x, CELLS_PER_BLOCK - 1);
-        const Place y = scratch->grid.rows[slot / TILE_COLUMNS], x = scratch->grid.columns[slot % TILE_COLUMNS];
+        const Place y = scratch->around.rows[slot / TILE_COLUMNS], x = scratch->around.columns[slot % TILE_COLUMNS];
         const int level = lower_level(a.level[i]);
         const float up = a.level[i] - level;
         const float *node = &scratch->grid.smooth[y.index * TILE_GRID_COLUMNS + x.index][level];

@@ -166,11 +166,11 @@ __device__ __forceinline__ void judge(Team &team, Shared *shared, const Settings
             const double about_pivot = fmax(
                 (a[10] - 2.0 * from_origin * a[9] + from_origin * from_origin * a[8]) * p->independent_share, 1e-30);
             line.pivot = metric ? 0.0 : shared->x_origin + from_origin;
-            line.inlier_share = a[6] > 0.0 ? a[7] / a[6] : 1.0;
-            line.pearson_r = x_rho / sqrt(fmax(xx * rho_rho, 1e-60));
-            line.value_variance = 1.0 / (a[8] * p->independent_share);
-            line.scale_variance = 1.0 / about_pivot;
-            line.significance = line.scale * sqrt(about_pivot);
+            line.inlier_share = a[6] > 0.0 ? a[7] * reciprocal(a[6]) : 1.0;
+            line.pearson_r = x_rho * inverse_root(fmax(xx, 1e-30)) * inverse_root(fmax(rho_rho, 1e-30));
+            line.value_variance = reciprocal(a[8] * p->independent_share);
+            line.scale_variance = reciprocal(about_pivot);
+            line.significance = line.scale * about_pivot * inverse_root(about_pivot);
         }
     }
     __syncthreads();
@@ -196,7 +196,7 @@ __device__ __forceinline__ float2 agreement_of(const Slope &slope, float x, floa
 __device__ __forceinline__ double agreement_beyond_chance(Shared *shared, const Chosen *chosen)
 {
     float sums[4] = {0.0f};
-#pragma unroll 1
+#pragma unroll 2
     for (int i = threadIdx.x; i < shared->chosen_count; i += THREADS) {
         const Chosen s = chosen[i];
         const float2 paired = agreement_of(shared->slope, s.x, s.y, s.z, shared);
@@ -209,5 +209,5 @@ __device__ __forceinline__ double agreement_beyond_chance(Shared *shared, const 
     const float chance = __shfl_sync(0xFFFFFFFFu, all, 2);
     __syncthreads();
     if (!(plausible > 0.0f)) return 0.0;
-    return ((double)real - chance) / fmax((double)plausible - chance, 1e-9 * plausible);
+    return ((double)real - chance) * reciprocal(fmax((double)plausible - chance, 1e-9 * plausible));
 }

@@ -85,6 +85,7 @@ __device__ void remember_bin(const Settings *p, State *state, const Cells *cells
 struct Span {
     float4 cells[3 + 2 * RIM][REACH], blurred[3][REACH]; /* trust * (error - correction), trust, calm, fill */
     float correction[3][HALO];
+    float2 x_and_before[3][HALO]; /* mono, and the frame before's inverse depth without its flicker */
     float sigma[MERGE_SPAN], rim_share[MERGE_SPAN], near_claim[MERGE_SPAN], far_claim[MERGE_SPAN];
     unsigned int counts[6];
 };
@@ -104,24 +105,35 @@ __device__ __forceinline__ float4 binomial(const float4 *values, int stride, int
 __device__ __forceinline__ void prepare_span(Span *span, const State *state, const Settings *p, Cells *cells, int cell_row,
                                              int first_cell)
 {
-    for (int i = threadIdx.x; i < (3 + 2 * RIM) * REACH; i += MERGE_THREADS) {
-        const int row = cell_row - 1 - RIM + i / REACH, column = first_cell - 1 - RIM + i % REACH;
+    const DepthdMergeParameters m = state->merge;
+    const DepthdScene scene = scene_of(state, p);
+    const float *before = cells->predicted[1 - state->predicted_turn], prior = (float)DEPTHD_RIM_PRIOR;
+    const float decay = state->carries_predicted ? (float)p->mono_decay : 0.0f;
+    const bool fitted = state->fitted;
+    enum { CELLS = (3 + 2 * RIM) * REACH };
+#pragma unroll
+    for (int k = 0; k < (CELLS + MERGE_THREADS - 1) / MERGE_THREADS; k++) {
+        const int i = k * MERGE_THREADS + threadIdx.x;
+        const int band = i / REACH - RIM, place = i % REACH - RIM, row = cell_row - 1 + band, column = first_cell - 1 + place;
         const bool inside = row >= 0 && row < ROWS && column >= 0 && column < COLUMNS;
-        const float4 cell = inside ? cells->aligned[row * COLUMNS + column] : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-        span->cells[0][i] = make_float4(cell.z, cell.y, cell.w, inside ? cells->fill[row * COLUMNS + column] : 0.0f);
+        if (i >= CELLS) continue;
+        const int index = inside ? row * COLUMNS + column : 0;
+        const float4 cell = cells->aligned[index];
+        const float fill = cells->fill[index];
+        const float2 own = make_float2(cells->x_all[index], before[index]);
+        span->cells[0][i] = inside ? make_float4(cell.z, cell.y, cell.w, fill) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+        if (band < 0 || band >= 3 || place < 0 || place >= HALO) continue;
+        span->correction[band][place] = cell.x;
+        span->x_and_before[band][place] = own;
     }
     __syncthreads();
     for (int i = threadIdx.x; i < 3 * REACH; i += MERGE_THREADS)
         span->blurred[0][i] = binomial(&span->cells[0][i], REACH, cell_row - 1 + i / REACH, ROWS);
     __syncthreads();
-    const DepthdMergeParameters m = state->merge;
-    const DepthdScene scene = scene_of(state, p);
-    const float *before = cells->predicted[1 - state->predicted_turn], prior = (float)DEPTHD_RIM_PRIOR;
-    const float decay = state->carries_predicted ? (float)p->mono_decay : 0.0f;
     for (int i = threadIdx.x; i < 3 * HALO; i += MERGE_THREADS) {
         const int band = i / HALO, place = i % HALO, row = cell_row - 1 + band, column = first_cell - 1 + place;
         const bool inside = row >= 0 && row < ROWS && column >= 0 && column < COLUMNS;
-        if (!inside || !state->fitted) {
+        if (!inside || !fitted) {
             span->correction[band][place] = 0.0f;
             if (band == 1 && place > 0 && place <= MERGE_SPAN)
                 span->rim_share[place - 1] = span->near_claim[place - 1] = span->far_claim[place - 1] = span->sigma[place - 1] = 0.0f;
@@ -129,9 +141,10 @@ __device__ __forceinline__ void prepare_span(Span *span, const State *state, con
         }
         const float4 rim = binomial(&span->blurred[band][place], 1, column, COLUMNS);
         const int cell = row * COLUMNS + column;
-        const float x = cells->x_all[cell], line_value = m.scale * x + m.shift, unit = depthd_unit(line_value, scene);
-        const float bent = cells->aligned[cell].x + rim.x / (rim.y + prior), predicted = line_value + bent * unit;
-        const float steady = depthd_steady(predicted, before[cell], unit, decay);
+        const float2 own = span->x_and_before[band][place];
+        const float x = own.x, line_value = m.scale * x + m.shift, unit = depthd_unit(line_value, scene);
+        const float bent = span->correction[band][place] + rim.x / (rim.y + prior), predicted = line_value + bent * unit;
+        const float steady = depthd_steady(predicted, own.y, unit, decay);
         span->correction[band][place] = bent + (steady - predicted) / unit;
         if (band != 1 || place == 0 || place > MERGE_SPAN) continue;
         cells->predicted[state->predicted_turn][cell] = steady;

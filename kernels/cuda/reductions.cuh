@@ -22,6 +22,14 @@ __device__ __forceinline__ double reciprocal(double x)
     return r * (2.0 - x * r);
 }
 
+/* 1 / sqrt(x) likewise. */
+__device__ __forceinline__ double inverse_root(double x)
+{
+    double r = (double)rsqrtf((float)x);
+    r = r * (1.5 - 0.5 * x * r * r);
+    return r * (1.5 - 0.5 * x * r * r);
+}
+
 /* A line as the samples need it, with x counted from an origin in their midst. */
 struct Slope {
     float scale, value, noise; /* value: rho at the origin */

@@ -327,6 +327,7 @@ extern "C" __global__ void CLUSTER_SIZE __launch_bounds__(THREADS) fusion_solve(
     team.arrived = &state->arrived;
 
     clear_exchange(team, shared);
+    load_surroundings(team, scratch, tables);
 #if CLUSTER
     arrive_at_cluster();
 #endif
@@ -387,7 +388,7 @@ extern "C" __global__ void CLUSTER_SIZE __launch_bounds__(THREADS) fusion_solve(
             global_noise = shared->line.noise;
             if (fresh && team.rank == 0 && threadIdx.x == 0) state->line = shared->line;
             __syncthreads();
-            prepare_gathering(team, scratch, tables, memory, forget ? 0.0f : (float)p->alignment_decay, g);
+            prepare_gathering(scratch, memory, forget ? 0.0f : (float)p->alignment_decay, g);
         }
         if (round >= 0) {
             align_round(team, shared, scratch, s, a, g, round);
