@@ -60,9 +60,6 @@ typedef int int32_t;
 #define NODE_TILES_DOWN 2
 #endif
 /* So many clusters look for where to start; the last of them goes on. */
-#ifndef NOISE_BESIDE
-#define NOISE_BESIDE 0
-#endif
 #ifndef CLUSTERS
 #define CLUSTERS 1
 #endif

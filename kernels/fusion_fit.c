@@ -51,14 +51,6 @@ static Moments add(Moments a, Moments b)
     return (Moments){a.weight + b.weight, a.x + b.x, a.rho + b.rho, a.xx + b.xx, a.x_rho + b.x_rho, a.rho_rho + b.rho_rho};
 }
 
-static void take_moments(void *context, int number, int worker)
-{
-    (void)worker;
-    const Against *job = context;
-    Part *part = &job->f->parts[number];
-    part->moments = moments(span_of(job, part), job->f, &job->line);
-}
-
 /* Sums about the weighted mean, from sums about any origin near it. */
 static Moments centred(Moments m)
 {
@@ -112,11 +104,13 @@ void depthd_count_errors(DepthdFusion *f, Part *part)
     }
 }
 
-static void take_errors(void *context, int number, int worker)
+/* A step's look at the samples of one part: sums, and errors about the line that the step begins with. */
+static void take_step(void *context, int number, int worker)
 {
     (void)worker;
     const Against *job = context;
     Part *part = &job->f->parts[number];
+    part->moments = moments(span_of(job, part), job->f, &job->line);
     place_errors(span_of(job, part), job->f->scene, &job->line, job->f->place + part->first, job->f->bin_weight + part->first);
     depthd_count_errors(job->f, part);
 }
@@ -152,12 +146,12 @@ DepthdLine depthd_fit_line(DepthdFusion *f, const double *rho, const Samples *ea
     Against job = {f, rho, line};
     const Span before = {earlier->x, earlier->rho, earlier->weight, earlier->count};
     for (int iteration = 0; iteration < iterations; iteration++) {
-        depthd_team_share(f->team, DEPTHD_PARTS, take_moments, &job);
+        depthd_team_share(f->team, DEPTHD_PARTS, take_step, &job);
         Moments sum = moments(before, f, &job.line);
         for (int k = 0; k < DEPTHD_PARTS; k++) sum = add(sum, f->parts[k].moments);
+        const double noise = depthd_median_noise(f, job.line.noise);
         job.line = least_squares(sum, f, job.line);
-        depthd_team_share(f->team, DEPTHD_PARTS, take_errors, &job);
-        job.line.noise = depthd_median_noise(f, job.line.noise);
+        job.line.noise = noise;
     }
     return job.line;
 }

@@ -306,7 +306,7 @@ def _hypotheses(s: Samples, p: Parameters) -> tuple[Array, Array]:
 
 def fit_line(own: Samples, earlier: Samples, scene: Scene, start: Line, iterations: int, p: Parameters) -> Line:
     """Iteratively reweighted least squares with Tukey's biweight; the scale of the residual is mono's
-    relative noise.
+    relative noise. A step takes the noise about the line that it begins with, so that it looks at the samples once.
 
     Samples of earlier frames pull the line where this frame shows nothing, but only its own samples say how
     good it is.
@@ -314,10 +314,11 @@ def fit_line(own: Samples, earlier: Samples, scene: Scene, start: Line, iteratio
     both = Samples(*(np.concatenate(pair) for pair in zip(own, earlier, strict=True)))
     line = start
     for _ in range(iterations):
-        line = _weighted_least_squares(both, _inlier_weight(both, scene, line, p), scene, line, p)
         predicted = line.at(own.x)
         kept = own.weight * (_inlier_weight(own, scene, line, p) > 0)
-        line = replace(line, noise=relative_noise((own.rho - predicted) / scene.unit(predicted, p), kept, line.noise))
+        noise = relative_noise((own.rho - predicted) / scene.unit(predicted, p), kept, line.noise)
+        line = _weighted_least_squares(both, _inlier_weight(both, scene, line, p), scene, line, p)
+        line = replace(line, noise=noise)
     return _judged(own, scene, line, p)
 
 

@@ -1,4 +1,4 @@
-/* 3. Fit: each step looks at all samples twice, for the sums and for the errors, and tells the other blocks after each. */
+/* 3. Fit: each step looks at all samples once, for the sums and for the errors, and tells the other blocks once. */
 #pragma once
 
 /* A sample as a line sees it. */
@@ -39,7 +39,6 @@ __device__ __forceinline__ void solve_line(Shared *shared, double sum)
     shared->slope.value = (float)value;
 }
 
-#if NOISE_BESIDE
 /* One step of iteratively reweighted least squares, and mono's noise about the line that it began with. `rho` may differ from
  * s.rho. The first warp solves for the line, the second for the noise. */
 __device__ __forceinline__ void fit_step(Team &team, Shared *shared, const Samples &s, const float (&rho)[ITEMS])
@@ -78,53 +77,6 @@ __device__ __forceinline__ void fit_step(Team &team, Shared *shared, const Sampl
     __syncthreads();
     team.turn++;
 }
-#else
-/* One step of iteratively reweighted least squares, and mono's noise about the new line. `rho` may differ from s.rho. */
-__device__ __forceinline__ void fit_step(Team &team, Shared *shared, const Samples &s, const float (&rho)[ITEMS])
-{
-    const float end = shared->scene.end, rho_origin = (float)shared->rho_origin;
-    Slope slope = shared->slope;
-    float sums[8] = {0.0f};
-#pragma unroll
-    for (int i = 0; i < ITEMS; i++) {
-        const Seen seen(slope, s.x[i], rho[i], shared);
-        const float w = seen.predicted < end ? s.weight[i] * seen.robust() * seen.precision : 0.0f;
-        const float above = rho[i] - rho_origin, wx = w * s.x[i];
-        sums[0] += w;
-        sums[1] += wx;
-        sums[2] += w * above;
-        sums[3] += wx * s.x[i];
-        sums[4] += wx * above;
-    }
-    send_sums<8>(team, shared, sums);
-    team.sent(4 * 8);
-    uint32_t *histogram = shared->histogram[0];
-    for (int i = threadIdx.x; i < KEPT_BINS; i += THREADS) histogram[i] = 0;
-    if (threadIdx.x < 32) solve_line(shared, collect_sums<8>(team));
-    __syncthreads();
-    team.turn++;
-    slope = shared->slope;
-#pragma unroll
-    for (int i = 0; i < ITEMS; i++) {
-        const Seen seen(slope, s.x[i], rho[i], shared);
-        const bool kept = s.cell[i] >= 0 && seen.inside > 0.0f && seen.predicted < end;
-        count_error(histogram, depthd_error_place(seen.residual, depthd_unit(seen.predicted, shared->scene)),
-                    kept ? s.weight[i] : 0.0f);
-    }
-    __syncthreads();
-    send_histogram(team, histogram);
-    team.sent(16 * HISTOGRAM_QUADS);
-    if (threadIdx.x < 32) {
-        const float noise = collect_noise(team, slope.noise);
-        if (threadIdx.x == 0) {
-            shared->line.noise = noise;
-            shared->slope.noise = noise;
-        }
-    }
-    __syncthreads();
-    team.turn++;
-}
-#endif
 
 /* What tells a good line from a bad one. */
 __device__ __forceinline__ void judge(Team &team, Shared *shared, const Settings *p, const Samples &s, const float (&rho)[ITEMS])
