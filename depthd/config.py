@@ -243,7 +243,7 @@ class FusionConfig(Section):
     )
     alignment_decay: Fraction = Field(0.7, description="the same for the local alignment, which follows the picture")
     minimum_inlier_share: Fraction = Field(
-        0.4, description="a fit that fewer of the plausible samples agree with is refused"
+        0.5, description="a fit that fewer of the plausible samples agree with is refused"
     )
     minimum_agreement: Fraction = Field(
         0.3,
