@@ -90,9 +90,13 @@ static void rim_of_row(const DepthdFusion *f, int row, Rim *scratch)
     memset(scratch, 0, sizeof(Rim) * (size_t)columns);
     for (int i = f->row_first[row]; i < f->row_first[row] + f->row_count[row]; i++) {
         const double error = f->error[i] - f->correction[f->sample_cell[i]];
-        scratch[f->sample_cell[i] - first_cell] = (Rim){f->trust[i] * error, f->trust[i], f->calm[i], 0.0};
+        scratch[f->sample_cell[i] - first_cell] = (Rim){f->trust[i] * error, f->trust[i], 0.0, 0.0};
     }
-    for (int c = 0; c < columns; c++) scratch[c].fill = f->cells.fill[first_cell + c];
+    for (int c = 0; c < columns; c++) {
+        const float fill = f->cells.fill[first_cell + c], variance = f->cells.variance[first_cell + c];
+        scratch[c].calm = fill >= DEPTHD_MINIMUM_FILL ? depthd_calm(fill, variance, f->p.stereo_noise) : 0.0;
+        scratch[c].fill = fill;
+    }
     double *once = &scratch[columns].weighted_error;
     depthd_blur(&scratch->weighted_error, once, RIM_VALUES * columns, RIM_VALUES);
     depthd_blur(once, &f->rim[first_cell].weighted_error, RIM_VALUES * columns, RIM_VALUES);

@@ -25,7 +25,7 @@ HYPOTHESIS_TOLERANCE = 0.12
 OUTLIER_COST = 0.35
 """What a plausible sample that does not support a hypothesis costs it; a full supporter gives 1 -
 OUTLIER_COST."""
-FIT_ITERATIONS = 8
+FIT_ITERATIONS = 6
 REFIT_ITERATIONS = 1
 ALIGNMENT_ROUNDS = 4
 CUT_SHARE = 0.5
@@ -223,10 +223,15 @@ def _cell_sums(values: Array, p: Parameters) -> Array:
     return padded.reshape(p.rows, p.cell_px, p.columns, p.cell_px).sum((1, 3))
 
 
+def calm_of(cells: Cells, p: Parameters) -> Array:
+    """How full a cell is and how little its stereo values scatter, 0 to 1; 0 where it is not measured."""
+    return np.where(cells.measured, cells.fill, 0.0) / (1.0 + cells.variance / (4.0 * p.stereo_noise**2))
+
+
 def sample_weights(cells: Cells, usable: Array, p: Parameters) -> Array:
     """Weight of each cell: full and calm cells more, and crowded ranges of x less, so that a far wall does
     not outvote a near hand."""
-    weight = np.where(usable, cells.fill, 0.0) / (1.0 + cells.variance / (4.0 * p.stereo_noise**2))
+    weight = np.where(usable, calm_of(cells, p), 0.0)
     low, high = cells.x[usable].min(), cells.x[usable].max()
     span = max(high - low, 1e-12)
     bins = np.clip((cells.x - low) / span * BALANCE_BINS, 0, BALANCE_BINS - 1).astype(int)
@@ -485,7 +490,8 @@ def align(
     over inverse depth, so that it does not leak across depth edges, and shrinks to none far from evidence.
     Line and correction take turns, since a distortion that grows across the picture also tilts the line.
     """
-    calm = np.where(usable, cells.fill, 0.0) / (1.0 + cells.variance / (4.0 * p.stereo_noise**2))
+    still = calm_of(cells, p)
+    calm = np.where(usable, still, 0.0)
     correction, noise = np.zeros(cells.x.shape), line.noise
     global_line, evidence = line, np.zeros(1)
     for round_ in range(ALIGNMENT_ROUNDS):
@@ -507,7 +513,7 @@ def align(
     rim_share = rim_weight / (rim_weight + RIM_PRIOR)
     sigma = _relative_sigma(cells, scene, line, noise, global_line.noise, p)
     correction = _steady_correction(cells, scene, line, correction, rim, memory, p)
-    return Alignment(correction, rim, rim_share, sigma, _binomial(calm), _binomial(cells.fill), noise, scene), line
+    return Alignment(correction, rim, rim_share, sigma, _binomial(still), _binomial(cells.fill), noise, scene), line
 
 
 def _steady_correction(

@@ -50,7 +50,7 @@ __device__ __forceinline__ void load_samples(const Team &team, const Cells *cell
         s.x[i] = there ? cells->x[cell] : 0.0f;
         s.x_all[i] = there ? cells->x_all[cell] : 0.0f;
         s.usable[i] = there && fill >= (float)DEPTHD_MINIMUM_FILL && s.rho[i] < end;
-        s.calm[i] = s.usable[i] ? depthd_calm(fill, variance, stereo_noise) : 0.0f;
+        s.calm[i] = there && fill >= (float)DEPTHD_MINIMUM_FILL ? depthd_calm(fill, variance, stereo_noise) : 0.0f;
         s.weight[i] = 0.0f;
     }
 }

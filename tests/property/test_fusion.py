@@ -13,7 +13,7 @@ from fusion_frames import (
     known_frame,
     relative_error,
 )
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from depthd.frame import FitStatus, Source
@@ -303,6 +303,7 @@ def test_an_array_that_breaks_its_contract_is_named(backend, name):
 
 
 @few
+@example(seed=47707013)  # there the thing is the nearest of the scene
 @given(seed=SEEDS)
 def test_a_solid_thing_that_mono_misses_is_kept_unless_mono_is_preferred(backend, seed):
     frame = known_frame(seed=seed)
