@@ -34,13 +34,14 @@ class Outcome:
     """What became of all cases of one test inside."""
 
     cases: int
+    seconds: float
     failures: list[str]
     notes: list[str]
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
-    """Boots once and runs everything. Skips where this machine cannot boot another one."""
+def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """Boots once and runs what is selected. Skips where this machine cannot boot another one."""
     if not BOOT.exists():
         pytest.skip(f"{BOOT} is not here")
     if os.geteuid() != 0:
@@ -53,11 +54,17 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
         pytest.skip(f"this machine boots no other one: {' '.join(probe.stderr.split())[-600:]}")
     results = tmp_path_factory.mktemp("guest")
     environment = [f"{name}={os.environ[name]}" for name in PASSED_ON if name in os.environ]
-    inside = ["/usr/bin/env", *environment, GUEST / "run", sys.executable, ROOT, results]
+    inside = ["/usr/bin/env", *environment, GUEST / "run", sys.executable, ROOT, results, *selected(request.session)]
     booted = boot(inside, LIMIT_S, "-b", f"{results}:{results}")
     if not (results / "junit.xml").exists():
         pytest.fail(f"nothing was tested inside:\n{booted.stdout[-4000:]}\n{booted.stderr[-2000:]}")
     return read_outcomes(results / "junit.xml")
+
+
+def selected(session: pytest.Session) -> list[str]:
+    """The tests inside that are wanted: `-k` and node ids choose among them, and the others need not be run."""
+    here = [item for item in session.items if isinstance(item, pytest.Function) and item.module.__name__ == __name__]
+    return [item.callspec.params["name"] for item in here]
 
 
 def boot(command: list[str | Path], limit_s: int, *options: str) -> subprocess.CompletedProcess[str]:
@@ -83,8 +90,9 @@ def boot(command: list[str | Path], limit_s: int, *options: str) -> subprocess.C
 def read_outcomes(junit: Path) -> dict[str, Outcome]:
     found: dict[str, Outcome] = {}
     for case in ElementTree.parse(junit).iter("testcase"):
-        outcome = found.setdefault(case.get("name", "").split("[")[0], Outcome(0, [], []))
+        outcome = found.setdefault(case.get("name", "").split("[")[0], Outcome(0, 0.0, [], []))
         outcome.cases += 1
+        outcome.seconds += float(case.get("time", 0))
         outcome.failures += [
             f"{case.get('name')}\n{part.text}" for kind in ("failure", "error", "skipped") for part in case.iter(kind)
         ]
@@ -97,6 +105,7 @@ def test_service(name: str, outcomes: dict[str, Outcome], capsys: pytest.Capture
     assert name in outcomes, "it was not run inside"
     outcome = outcomes[name]
     with capsys.disabled():
+        print(f"\n  {outcome.seconds:.1f} s", end="")
         for note in outcome.notes:
             print(f"\n  {note}", end="")
     assert outcome.cases > 0
