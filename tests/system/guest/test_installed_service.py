@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from system.guest import machine
+from system.guest.lengths import KILLS, SECONDS, SEED
 from system.guest.restarts import Restart, add_stages, medians, write
 from system.guest.soak import Soak, histogram, percentiles, resident_mib
 
@@ -27,10 +28,6 @@ Service = Any
 Reach = Callable[[str, float, float], None]
 Note = Callable[[str], None]
 
-SOAK = os.environ.get("DEPTHD_SOAK") == "1"
-KILLS = int(os.environ.get("DEPTHD_KILLS", 200 if SOAK else 12))
-SECONDS = int(os.environ.get("DEPTHD_SECONDS", 3600 if SOAK else 40))
-SEED = int(os.environ.get("DEPTHD_SEED", 7))
 RELOADS = 1000
 LATE_S = 2.5
 MOST_NOTED = 20
@@ -455,6 +452,25 @@ def test_a_reader_that_holds_every_lock_it_may_cannot_keep_the_service_from_comi
             holder.wait()
 
 
+CHANGE = (
+    "from depthd import control; path = control.find_socket('depthd'); "
+    "print(control.ask(path, {'set': {'fusion.prefer': 'mono'}})['configuration'].count('prefer: mono'))"
+)
+
+
+@pytest.mark.usefixtures("users")
+def test_members_of_the_group_change_knobs_where_it_is_allowed_and_nobody_else_does(service: Service):
+    service.configure("control: {enabled: true}\n")
+    assert service.start(), service.journal()
+    member = as_user("member", CHANGE)
+    assert member.stdout == "1\n", member.stderr
+    assert as_user("outsider", CHANGE).returncode != 0
+    os.kill(service.pid, signal.SIGKILL)
+    with service.attach() as reader:
+        service.fresh_frame(reader)
+        assert as_user("member", CHANGE).returncode == 0, "and after a restart, too"
+
+
 @pytest.mark.usefixtures("users")
 def test_another_users_messages_do_not_count_as_the_services(service: Service):
     service.start()
@@ -596,12 +612,3 @@ def test_it_runs_long_without_growing(service: Service, reach: Reach, note: Note
         note(f"the last {soak.minutes[-1]}")
         reach("p99 / p50 of the latency from grab to reader", every["p99"] / every["p50"], 2.0)
         reach("seconds per frame, s", took_s / len(soak.latencies_ms), 1 / 29)
-
-
-def test_zz_uninstalling_leaves_configuration_and_state_alone(service: Service):
-    service.configure("name: mine\n")
-    subprocess.run(["scripts/uninstall"], check=True, capture_output=True)
-    assert not Path("/opt/depthd").exists()
-    assert not Path("/etc/systemd/system/depthd.service").exists()
-    assert not Path("/usr/local/bin/depthd").is_symlink()
-    assert Path("/etc/depthd/depthd.yaml").read_text() == "name: mine\n"
