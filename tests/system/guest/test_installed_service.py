@@ -465,9 +465,10 @@ def test_members_of_the_group_change_knobs_where_it_is_allowed_and_nobody_else_d
     member = as_user("member", CHANGE)
     assert member.stdout == "1\n", member.stderr
     assert as_user("outsider", CHANGE).returncode != 0
-    os.kill(service.pid, signal.SIGKILL)
     with service.attach() as reader:
-        service.fresh_frame(reader)
+        writer = service.fresh_frame(reader).writer_id
+        os.kill(service.pid, signal.SIGKILL)
+        service.fresh_frame(reader, not_from=writer)
         assert as_user("member", CHANGE).returncode == 0, "and after a restart, too"
 
 
