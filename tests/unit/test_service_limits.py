@@ -21,5 +21,5 @@ def test_the_virtual_camera_may_be_compiled_on_a_slow_machine():
 
 
 def test_every_phase_has_a_limit_and_a_slow_camera_a_longer_one():
-    assert set(limits()) == set(Phase)
-    assert limits(fps=0.5)[Phase.FRAME] == 6.0
+    assert set(limits(kind="virtual")) == set(Phase)
+    assert limits(kind="virtual", fps=0.5)[Phase.FRAME] == 6.0
