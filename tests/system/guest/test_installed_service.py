@@ -56,7 +56,8 @@ def processes_of_the_service() -> list[int]:
         if file.exists():
             found = [int(line) for line in file.read_text().split()]
             break
-    return found
+    # 0 is a process that cannot be seen from here: of another booted machine, which has a unit of this name too.
+    return [pid for pid in found if pid != 0]
 
 
 def objects() -> list[str]:
