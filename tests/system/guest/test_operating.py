@@ -88,7 +88,10 @@ def test_zz_uninstalling_leaves_configuration_and_state_alone_unless_they_are_to
     assert list(Path("/dev/shm").iterdir()) == []
     assert Path("/etc/depthd/depthd.yaml").read_text() == "name: mine\n"
     assert Path("/var/lib/depthd").exists()
+    edited = Path("/etc/systemd/system/depthd@.service.d")
+    edited.mkdir()
     subprocess.run(["scripts/uninstall"], check=True, capture_output=True, env={**os.environ, "PURGE": "1"})
     assert not Path("/etc/depthd").exists()
     assert not Path("/var/lib/depthd").exists()
+    assert not edited.exists()
     Path("/etc/depthd").mkdir()  # for the fixture's end
