@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from depthd.errors import DepthdError
 
@@ -22,6 +20,9 @@ Folder = Annotated[
 @app.command("list")
 def list_command(folder: Folder = None) -> None:
     """Show every model: whether it is here, its licence, and what its output means."""
+    from rich.console import Console
+    from rich.table import Table
+
     from depthd import weights
 
     table = Table(box=None, pad_edge=False)
@@ -94,6 +95,8 @@ def export_onnx(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="ONNX file; default: HF_DIR.onnx.")] = None,
 ) -> None:
     """Turn a Depth Anything checkpoint of transformers into ONNX (needs depthd[export])."""
+    from rich.console import Console
+
     from depthd.mono import export
 
     out = out or checkpoint.with_suffix(".onnx")

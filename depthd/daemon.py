@@ -134,6 +134,7 @@ class Daemon:
                 "start depthd again: readers hold the old size",
             )
         pipeline.change_camera(camera)
+        pipeline.publisher.set_camera(now, camera.description)
         if now != before:
             # A ZED refines its calibration at every opening, and another camera may be plugged in.
             log.warning("calibration changed: %s", "; ".join(changes(before, now)))

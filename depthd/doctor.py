@@ -213,18 +213,27 @@ def _service(_config: Config, system: System) -> Iterator[Finding]:
     if not system.path("/etc/systemd/system/depthd.service").exists():
         yield Finding("service", Verdict.ABSENT, "not installed")
         return
-    enabled, active = (_systemctl(word) for word in ("is-enabled", "is-active"))
+    listed = _systemctl("list-units", "--all", "--plain", "--no-legend", "depthd@*.service")
+    instances = [line.split()[0].removesuffix(".service") for line in listed.splitlines()]
+    single = _unit("depthd")
+    # With one unit a camera, depthd.service is not used.
+    if not instances or not single.found.endswith("inactive"):
+        yield single
+    yield from (_unit(instance) for instance in instances)
+
+
+def _unit(unit: str) -> Finding:
+    name = "service" if unit == "depthd" else f"service {unit}"
+    enabled, active = (_systemctl(word, unit) or "unknown" for word in ("is-enabled", "is-active"))
     if active == "failed":
-        yield Finding("service", Verdict.FAIL, "failed", "journalctl -u depthd -n 20 says why")
-    elif enabled != "enabled" or active != "active":
-        yield Finding("service", Verdict.WARN, f"{enabled}, {active}", "sudo systemctl enable --now depthd")
-    else:
-        yield Finding("service", Verdict.OK, f"{enabled}, {active}")
+        return Finding(name, Verdict.FAIL, "failed", f"journalctl -u {unit} -n 20 says why")
+    if enabled != "enabled" or active != "active":
+        return Finding(name, Verdict.WARN, f"{enabled}, {active}", f"sudo systemctl enable --now {unit}")
+    return Finding(name, Verdict.OK, f"{enabled}, {active}")
 
 
-def _systemctl(word: str) -> str:
-    result = subprocess.run(["systemctl", word, "depthd.service"], capture_output=True, text=True, check=False)
-    return result.stdout.strip() or "unknown"
+def _systemctl(*words: str) -> str:
+    return subprocess.run(["systemctl", *words], capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _clock(_config: Config, system: System) -> Iterator[Finding]:

@@ -261,6 +261,13 @@ void depthd_writer_set_state(depthd_writer *writer, uint32_t camera_state) {
     wake_readers(writer->header);
 }
 
+void depthd_writer_set_camera(depthd_writer *writer, const depthd_camera *camera, const char description[256]) {
+    begin_sequence(&writer->header->identity_sequence);
+    depthd_store_words(&writer->header->camera, camera, sizeof *camera);
+    depthd_store_words(writer->header->description, description, sizeof writer->header->description);
+    end_sequence(&writer->header->identity_sequence);
+}
+
 void depthd_writer_count(uint64_t *counter, uint64_t more) {
     /* Relaxed: statistics, nothing hangs on their order. */
     __atomic_fetch_add(counter, more, __ATOMIC_RELAXED);

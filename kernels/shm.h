@@ -77,6 +77,9 @@ void depthd_writer_publish(depthd_writer *writer);
 
 void depthd_writer_set_state(depthd_writer *writer, uint32_t camera_state);
 
+/* The camera came back as another one, of the same size. The next frames carry it as well. */
+void depthd_writer_set_camera(depthd_writer *writer, const depthd_camera *camera, const char description[256]);
+
 /* Adds to a counter of the header. */
 void depthd_writer_count(uint64_t *counter, uint64_t more);
 

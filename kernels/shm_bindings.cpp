@@ -219,6 +219,13 @@ class Writer {
         check_owner();
         depthd_writer_set_state(&writer_, state);
     }
+    void set_camera(const CameraTuple &camera, const std::string &description) {
+        check_owner();
+        depthd_identity now;
+        std::memset(&now, 0, sizeof now);
+        describe(now, camera, description);
+        depthd_writer_set_camera(&writer_, &now.camera, now.description);
+    }
     void count(uint64_t dropped, uint64_t deadline_misses, uint64_t reconnects) {
         check_owner();
         depthd_writer_count(&writer_.header->dropped, dropped);
@@ -259,11 +266,15 @@ class Writer {
         clock_gettime(CLOCK_REALTIME, &now);
         identity.started_realtime_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
         std::memcpy(identity.boot_id, boot_id.data(), std::min(boot_id.size(), sizeof identity.boot_id));
-        std::snprintf(identity.description, sizeof identity.description, "%s", description.c_str());
         std::snprintf(identity.software, sizeof identity.software, "%s", software.c_str());
+        describe(identity, camera, description);
+        return identity;
+    }
+
+    static void describe(depthd_identity &identity, const CameraTuple &camera, const std::string &description) {
+        std::snprintf(identity.description, sizeof identity.description, "%s", description.c_str());
         depthd_camera &c = identity.camera;
         std::tie(c.width, c.height, c.fx, c.fy, c.cx, c.cy, c.baseline_m, c.doffs_px) = camera;
-        return identity;
     }
 
     depthd_writer writer_;
@@ -392,6 +403,7 @@ NB_MODULE(_shm, m) {
         .def("begin", &Writer::begin)
         .def("publish", &Writer::publish)
         .def("set_state", &Writer::set_state, "state"_a)
+        .def("set_camera", &Writer::set_camera, "camera"_a, "description"_a)
         .def("count", &Writer::count, "dropped"_a = 0, "deadline_misses"_a = 0, "reconnects"_a = 0)
         .def("retire", &Writer::retire)
         .def("detach", &Writer::detach)

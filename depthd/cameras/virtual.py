@@ -63,8 +63,9 @@ class VirtualCamera:
         kept = file_of(cache_folder, config.scene, config.seed) if cache_folder else None
         self._renderer = Renderer(scene, self._camera, config.seed, kept=kept)
         self._slot = 0
-        # Compiles, or loads what an earlier process compiled, before time counts.
+        # Compiles, or loads what an earlier process compiled, before time counts. The picture waits for the first grab.
         self._fill(0, 0)
+        self._waiting: int | None = 0
         self._pacing = Pacing(config.fps, config.real_time)
 
     @property
@@ -81,8 +82,10 @@ class VirtualCamera:
 
     def grab(self) -> StereoFrame:
         index, captured_ns = self._pacing.next_frame()
-        slot = self._slot = (self._slot + 1) % FRAMES_IN_FLIGHT
-        self._fill(index, slot)
+        if index != self._waiting:
+            self._slot = (self._slot + 1) % FRAMES_IN_FLIGHT
+            self._fill(index, self._slot)
+        self._waiting, slot = None, self._slot
         return StereoFrame(
             index=index,
             captured_ns=captured_ns,

@@ -134,23 +134,22 @@ class OnnxEngine:
         self._on_device = None
         self._binding = self._session = self._preprocessor = None
 
-    def _warm_up(self) -> tuple[int, ...]:
-        """Runs once and returns the shape of the output."""
+    def _warm_up(self) -> Array:
+        """Runs once and returns the output."""
         assert self._preprocessor is not None
         pixels = as_input(self._preprocessor.buffer, self.card)
         output = _run(self._session, self._model, self._input_name, self._output_name, pixels)
-        return tuple(output.shape)
+        return output
 
-    def _bind(self, output_shape: tuple[int, ...]) -> None:
+    def _bind(self, output: Array) -> None:
         """Input and output stay where they are; a provider on a GPU copies from and to them."""
         assert self._preprocessor is not None
-        self._output = np.zeros(output_shape, np.float32)
-        self._map = self._output.reshape(output_shape[-2:])
+        self._output = output.copy()
+        self._map = self._output.reshape(output.shape[-2:])
         pixels = as_input(self._preprocessor.buffer, self.card)
         self._binding = self._session.io_binding()
         self._binding.bind_input(self._input_name, "cpu", 0, np.float32, pixels.shape, pixels.ctypes.data)
         self._binding.bind_output(self._output_name, "cpu", 0, np.float32, self._output.shape, self._output.ctypes.data)
-        self._session.run_with_iobinding(self._binding)
 
     def _note_finite(self, finite: bool) -> None:
         """One line when it begins and one when it ends, not one a frame."""

@@ -47,8 +47,10 @@ SLOWEST_FPS = 15.0
 def limits_of(config: Config) -> dict[Phase, float]:
     """Seconds for every phase. A slow camera's frame takes as long as its period."""
     service = config.service
+    # The virtual camera is no device that could hang, and at its first opening it is compiled.
+    opening_s = service.model_limit_s if config.camera.kind == "virtual" else service.camera_limit_s
     return {
-        Phase.OPENING_CAMERA: service.camera_limit_s,
+        Phase.OPENING_CAMERA: opening_s,
         Phase.LOADING_MODEL: service.model_limit_s,
         Phase.FIRST_FRAME: service.model_limit_s,
         Phase.FRAME: max(service.frame_limit_s, PERIODS_PER_FRAME / (config.camera.fps or SLOWEST_FPS)),

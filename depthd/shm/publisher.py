@@ -168,6 +168,10 @@ class Publisher:
         """Tells readers what the camera is doing; the next frames carry it too."""
         self._writer.set_state(int(state))
 
+    def set_camera(self, camera: Camera, description: str) -> None:
+        """Tells readers of the header that the camera is another one, of the same size; call before its first frame."""
+        self._writer.set_camera(_numbers_of(camera), description)
+
     def count(self, dropped: int = 0, deadline_misses: int = 0, reconnects: int = 0) -> None:
         """Adds to the counters in the header."""
         self._writer.count(dropped, deadline_misses, reconnects)
@@ -217,11 +221,10 @@ def _start_writer(plan: _shm.Plan, name: str, mode: int, camera: Camera, descrip
                 claimed.adopted,
                 secrets.randbits(64) or 1,
                 _boot_id(),
-                (camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy, camera.baseline_m,
-                 camera.doffs_px),
+                _numbers_of(camera),
                 description,
                 f"depthd {version('depthd')}",
-            )  # fmt: skip
+            )
             if claimed.adopted or segment.give_name(claimed, name):
                 return writer, os.fstat(claimed.fd).st_ino
         finally:
@@ -229,6 +232,12 @@ def _start_writer(plan: _shm.Plan, name: str, mode: int, camera: Camera, descrip
             os.close(claimed.fd)
             if claimed.replaces_fd is not None:
                 os.close(claimed.replaces_fd)
+
+
+def _numbers_of(camera: Camera) -> tuple[int, int, float, float, float, float, float, float]:
+    """In the order of depthd_camera."""
+    focal, centre = (camera.fx, camera.fy), (camera.cx, camera.cy)
+    return camera.width, camera.height, *focal, *centre, camera.baseline_m, camera.doffs_px
 
 
 def _boot_id() -> bytes:

@@ -4,7 +4,6 @@ writer.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -288,6 +287,8 @@ class Reader:
 
     async def __aiter__(self) -> AsyncIterator[Frame]:
         """The same for asyncio: the waiting is done by a thread, so the event loop goes on meanwhile."""
+        import asyncio
+
         loop = asyncio.get_running_loop()
         thread = ThreadPoolExecutor(1, "depthd-reader")
         try:

@@ -196,7 +196,8 @@ typedef struct depthd_header {
     uint64_t data_offset, slot_bytes; /* slot i's pixels: data_offset + i * slot_bytes; page aligned */
     uint64_t reserved_2[3];
 
-    /* Who writes, changed by a takeover: whole if identity_sequence is even and the same before and after. */
+    /* Who writes, changed by a takeover, and which camera, changed also when it comes back with another calibration:
+     * whole if identity_sequence is even and the same before and after. */
     uint64_t identity_sequence; /* atomic */
     uint32_t pid, reserved_3;   /* in the writer's own process namespace: for people, never to tell alive from dead */
     int64_t started_monotonic_ns, started_realtime_ns;

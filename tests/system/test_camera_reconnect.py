@@ -169,6 +169,7 @@ def test_a_calibration_that_changed_on_reconnect_travels_with_the_frames(zed_dae
         while frame.id <= before or frame.camera.fx == fx:
             frame = next_frame(reader)
         assert frame.camera.fx == pytest.approx(1.01 * fx)
+        assert reader.header["camera"]["fx"] == frame.camera.fx, "and the header says the same"
         assert frame.writer_id == writer
     zed.daemon.wait_for_words("calibration changed: fx 267")
 

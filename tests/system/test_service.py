@@ -1,6 +1,6 @@
 """Boots a real systemd over a throw-away view of this machine, installs the service, and tests it inside.
 
-What is tested stands in tests/system/guest/test_installed_service.py; each test there is one here.
+What is tested stands in tests/system/guest/; each test there is one here.
 """
 
 from __future__ import annotations
@@ -16,13 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from system.guest.lengths import KILLS, SECONDS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 GUEST = ROOT / "tests" / "system" / "guest"
 BOOT = ROOT.parent / "shared" / "tools" / "systemd-boot"
-NAMES = re.findall(r"^def (test_\w+)", (GUEST / "test_installed_service.py").read_text(), re.MULTILINE)
-SOAK = os.environ.get("DEPTHD_SOAK") == "1"
-LIMIT_S = 9000 if SOAK else 900
+FILES = sorted(GUEST.glob("test_*.py"))
+TESTS = [
+    f"{file.name}::{name}" for file in FILES for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)
+]
+SLOW_KILL_S = 8
+LIMIT_S = 900 + SLOW_KILL_S * KILLS + 2 * SECONDS
+"""For a machine that others use too; what hangs inside has limits of its own."""
 PROBE_S = 60
 PASSED_ON = ("DEPTHD_SOAK", "DEPTHD_STRICT", "DEPTHD_KILLS", "DEPTHD_SECONDS", "DEPTHD_SEED")
 
@@ -34,13 +39,14 @@ class Outcome:
     """What became of all cases of one test inside."""
 
     cases: int
+    seconds: float
     failures: list[str]
     notes: list[str]
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
-    """Boots once and runs everything. Skips where this machine cannot boot another one."""
+def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """Boots once and runs what is selected. Skips where this machine cannot boot another one."""
     if not BOOT.exists():
         pytest.skip(f"{BOOT} is not here")
     if os.geteuid() != 0:
@@ -53,11 +59,17 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
         pytest.skip(f"this machine boots no other one: {' '.join(probe.stderr.split())[-600:]}")
     results = tmp_path_factory.mktemp("guest")
     environment = [f"{name}={os.environ[name]}" for name in PASSED_ON if name in os.environ]
-    inside = ["/usr/bin/env", *environment, GUEST / "run", sys.executable, ROOT, results]
+    inside = ["/usr/bin/env", *environment, GUEST / "run", sys.executable, ROOT, results, *selected(request.session)]
     booted = boot(inside, LIMIT_S, "-b", f"{results}:{results}")
     if not (results / "junit.xml").exists():
         pytest.fail(f"nothing was tested inside:\n{booted.stdout[-4000:]}\n{booted.stderr[-2000:]}")
     return read_outcomes(results / "junit.xml")
+
+
+def selected(session: pytest.Session) -> list[str]:
+    """The tests inside that are wanted: `-k` and node ids choose among them, and the others need not be run."""
+    here = [item for item in session.items if isinstance(item, pytest.Function) and item.module.__name__ == __name__]
+    return [item.callspec.params["test"] for item in here]
 
 
 def boot(command: list[str | Path], limit_s: int, *options: str) -> subprocess.CompletedProcess[str]:
@@ -83,8 +95,9 @@ def boot(command: list[str | Path], limit_s: int, *options: str) -> subprocess.C
 def read_outcomes(junit: Path) -> dict[str, Outcome]:
     found: dict[str, Outcome] = {}
     for case in ElementTree.parse(junit).iter("testcase"):
-        outcome = found.setdefault(case.get("name", "").split("[")[0], Outcome(0, [], []))
+        outcome = found.setdefault(case.get("name", "").split("[")[0], Outcome(0, 0.0, [], []))
         outcome.cases += 1
+        outcome.seconds += float(case.get("time", 0))
         outcome.failures += [
             f"{case.get('name')}\n{part.text}" for kind in ("failure", "error", "skipped") for part in case.iter(kind)
         ]
@@ -92,11 +105,13 @@ def read_outcomes(junit: Path) -> dict[str, Outcome]:
     return found
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_service(name: str, outcomes: dict[str, Outcome], capsys: pytest.CaptureFixture[str]):
+@pytest.mark.parametrize("test", TESTS, ids=[test.partition("::")[2] for test in TESTS])
+def test_service(test: str, outcomes: dict[str, Outcome], capsys: pytest.CaptureFixture[str]):
+    name = test.partition("::")[2]
     assert name in outcomes, "it was not run inside"
     outcome = outcomes[name]
     with capsys.disabled():
+        print(f"\n  {outcome.seconds:.1f} s", end="")
         for note in outcome.notes:
             print(f"\n  {note}", end="")
     assert outcome.cases > 0

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 import socket
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +17,9 @@ from depthd.frame import Fit, FitStatus
 from depthd.service.metrics import Metrics
 
 pytest.importorskip("prometheus_client", reason="prometheus-client is missing: pip install 'depthd[metrics]'")
+
+
+DASHBOARD = Path(__file__).parents[2] / "systemd" / "grafana-dashboard.json"
 
 
 @pytest.fixture
@@ -53,6 +59,19 @@ def test_frames_are_counted_timed_and_described(metrics: Metrics, port: int):
         'depthd_camera_state{depthd_camera_state="running"} 1.0',
     ):
         assert line in text, line
+
+
+def test_the_dashboard_asks_for_nothing_that_is_not_served(metrics: Metrics, port: int):
+    metrics.state("running")
+    metrics.frame({"total": 40.0}, Fit(), (0, 75, 25, 0, 0, 0), dropped=0, missed=False)
+    served = {line.split("{")[0].split(" ")[0] for line in read(port).splitlines() if not line.startswith("#")}
+    dashboard = json.loads(DASHBOARD.read_text())
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    asked = {name for query in queries for name in re.findall(r"depthd_\w+", query)}
+    assert len(queries) >= len(dashboard["panels"])
+    assert asked <= served
+    labels = set(re.findall(r"{{(\w+)}}", DASHBOARD.read_text())) - {"instance"}
+    assert all(f"{label}=" in read(port) for label in labels), labels
 
 
 @pytest.mark.usefixtures("metrics")

@@ -54,6 +54,24 @@ def leave_dead_object(name: str) -> None:
     start(name, keep_after_exit=True).close()
 
 
+def test_a_camera_that_comes_back_as_another_is_in_the_header_whole(name: str) -> None:
+    other = Camera(64, 48, 70.0, 71.0, 30.5, 22.5, 0.06)
+    with start(name) as publisher, depthd.open(name) as reader:
+        publish(publisher, 1)
+        before = reader.wait(timeout=5.0).writer_id
+        cameras = {CAMERA.fx: (CAMERA.fy, b"a camera"), other.fx: (other.fy, b"another camera")}
+        found = set()
+        for turn in range(2000):
+            camera = (CAMERA, other)[turn % 2]
+            publisher.set_camera(camera, cameras[camera.fx][1].decode())
+            header = reader.header
+            assert cameras[header["camera"]["fx"]] == (header["camera"]["fy"], header["description"])
+            found.add(float(header["camera"]["fx"]))
+        assert found == set(cameras)
+        publish(publisher, 2)
+        assert reader.wait(timeout=5.0).writer_id == before, "it is no takeover"
+
+
 def test_a_reader_gets_all_that_was_published(name: str) -> None:
     with (
         start(name, planes=("left", "stereo_depth", "mono", "xyz")) as publisher,

@@ -121,6 +121,12 @@ def reach(record_property: Callable[[str, object], None]) -> Callable[[str, floa
 
 
 @pytest.fixture
+def note(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """A line of the report that nothing depends on."""
+    return lambda text: record_property("note", text)
+
+
+@pytest.fixture
 def burning_cpus() -> Iterator[None]:
     """Every CPU busy with something else."""
     burners = [subprocess.Popen(["sh", "-c", "while :; do :; done"]) for _ in range(os.cpu_count() or 1)]

@@ -15,6 +15,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from system.guest import machine
+from system.guest.lengths import KILLS, SECONDS, SEED
+from system.guest.restarts import Restart, add_stages, medians, write
+from system.guest.soak import Soak, histogram, percentiles, resident_mib
 
 import depthd
 from depthd.errors import DepthdError
@@ -22,12 +26,13 @@ from depthd.shm.layout import CameraState
 
 Service = Any
 Reach = Callable[[str, float, float], None]
+Note = Callable[[str], None]
 
-SOAK = os.environ.get("DEPTHD_SOAK") == "1"
-KILLS = int(os.environ.get("DEPTHD_KILLS", 200 if SOAK else 12))
-SECONDS = int(os.environ.get("DEPTHD_SECONDS", 3600 if SOAK else 40))
-SEED = int(os.environ.get("DEPTHD_SEED", 7))
 RELOADS = 1000
+LATE_S = 2.5
+MOST_NOTED = 20
+RESULTS = Path(os.environ.get("DEPTHD_RESULTS", "/run"))
+"""Outlives the machine that is booted: tables that are too long to print."""
 PROGRAM = "/opt/depthd/bin/depthd"
 PYTHON = "/opt/depthd/bin/python"
 CACHES = ("CACHE_DIRECTORY=/var/cache/depthd", "NUMBA_CACHE_DIR=/var/cache/depthd/numba")
@@ -44,10 +49,6 @@ def median(values: list[float]) -> float:
     return float(np.median(values))
 
 
-def resident_mib(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
 def processes_of_the_service() -> list[int]:
     found = []
     for folder in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"):
@@ -55,7 +56,8 @@ def processes_of_the_service() -> list[int]:
         if file.exists():
             found = [int(line) for line in file.read_text().split()]
             break
-    return found
+    # 0 is a process that cannot be seen from here: of another booted machine, which has a unit of this name too.
+    return [pid for pid in found if pid != 0]
 
 
 def objects() -> list[str]:
@@ -127,7 +129,9 @@ class WatchingReader(threading.Thread):
 
 
 @pytest.mark.timeout(3600)
-def test_killed_at_random_moments_it_is_back_and_no_reader_sees_a_torn_frame(service: Service, reach: Reach):
+def test_killed_at_random_moments_it_is_back_and_no_reader_sees_a_torn_frame(
+    service: Service, reach: Reach, note: Note
+):
     # Being killed this often is no fault of the daemon's.
     service.drop_in("[Unit]\nStartLimitIntervalSec=0\n")
     service.start()
@@ -135,23 +139,36 @@ def test_killed_at_random_moments_it_is_back_and_no_reader_sees_a_torn_frame(ser
     reader.start()
     moments = random.Random(SEED)
     writer, _ = reader.fresh_after(0.0, old_writer=0)
-    gaps = []
+    restarts = []
+    pid = service.pid
     for _ in range(KILLS):
         time.sleep(moments.uniform(0.0, 1.0))
+        before = machine.totals()
         moment = time.monotonic()
-        os.kill(service.pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
         writer, gap = reader.fresh_after(moment, writer)
-        gaps.append(gap)
+        meanwhile = machine.between(before, machine.totals())
+        pid = service.pid
+        started_s = int(service.show("ExecMainStartTimestampMonotonic")) / 1e6
+        restarts.append(Restart(pid, moment, gap, started_s, meanwhile, machine.spent_by(pid)))
     reader.ended.set()
     reader.join()
+    add_stages(restarts, service.journal("-o", "json"))
+    write(restarts, RESULTS / "restarts.jsonl")
+    gaps = [restart.gap_s for restart in restarts]
     assert reader.torn == 0
     assert len({identity for identity, _ in reader.frames}) == KILLS + 1
     assert objects() == ["depthd"]
     assert len(processes_of_the_service()) == 1
-    reach(f"fresh frame after kill -9, median of {KILLS}, s", median(gaps), 2.5)
-    reach(f"fresh frame after kill -9, longest of {KILLS}, s", max(gaps), 2.5)
-    late = sum(gap > 2.5 for gap in gaps)
-    reach(f"of these later than 2.5 s, seed {SEED}", late, 0)
+    reach(f"fresh frame after kill -9, median of {KILLS}, s", median(gaps), LATE_S)
+    reach(f"fresh frame after kill -9, longest of {KILLS}, s", max(gaps), LATE_S)
+    late = [restart for restart in restarts if restart.gap_s > LATE_S]
+    note(f"stages, medians, s: {medians(restarts)}")
+    by_time = sorted(restarts, key=lambda restart: restart.gap_s)
+    note(f"the median one: {by_time[len(by_time) // 2]}")
+    for restart in late[:MOST_NOTED]:
+        note(f"late: {restart}")
+    reach(f"of these later than {LATE_S} s, seed {SEED}", len(late), 0)
 
 
 def test_a_loop_that_hangs_is_killed_and_the_service_is_back(service: Service, reach: Reach):
@@ -436,6 +453,26 @@ def test_a_reader_that_holds_every_lock_it_may_cannot_keep_the_service_from_comi
             holder.wait()
 
 
+CHANGE = (
+    "from depthd import control; path = control.find_socket('depthd'); "
+    "print(control.ask(path, {'set': {'fusion.prefer': 'mono'}})['configuration'].count('prefer: mono'))"
+)
+
+
+@pytest.mark.usefixtures("users")
+def test_members_of_the_group_change_knobs_where_it_is_allowed_and_nobody_else_does(service: Service):
+    service.configure("control: {enabled: true}\n")
+    assert service.start(), service.journal()
+    member = as_user("member", CHANGE)
+    assert member.stdout == "1\n", member.stderr
+    assert as_user("outsider", CHANGE).returncode != 0
+    with service.attach() as reader:
+        writer = service.fresh_frame(reader).writer_id
+        os.kill(service.pid, signal.SIGKILL)
+        service.fresh_frame(reader, not_from=writer)
+        assert as_user("member", CHANGE).returncode == 0, "and after a restart, too"
+
+
 @pytest.mark.usefixtures("users")
 def test_another_users_messages_do_not_count_as_the_services(service: Service):
     service.start()
@@ -546,7 +583,7 @@ def test_the_live_page_is_a_unit_of_its_own_that_is_off_until_asked_for(service:
 
 
 @pytest.mark.timeout(5400)
-def test_it_runs_long_without_growing(service: Service, reach: Reach):
+def test_it_runs_long_without_growing(service: Service, reach: Reach, note: Note):
     seconds = SECONDS
     capture = [PROGRAM, "capture", "--save", "--count", "60", "-o", WALK, "--set", "camera.depth=sensor"]
     subprocess.run(["runuser", "-u", "depthd", "--", "env", *CACHES, *capture], check=True, capture_output=True)
@@ -554,26 +591,26 @@ def test_it_runs_long_without_growing(service: Service, reach: Reach):
     assert service.start(), service.journal()
     with service.attach() as reader:
         pid = service.pid
-        latencies: list[float] = []
+        settle_s = min(seconds / 4, 60.0)
+        end = time.monotonic() + settle_s
+        while time.monotonic() < end:
+            service.fresh_frame(reader)
+        settled_mib = resident_mib(pid)
+        soak = Soak(pid, RESULTS / "soak.jsonl", minute_s=min(seconds / 2, 60.0))
         begin = time.monotonic()
-        warm_mib = None
         while time.monotonic() - begin < seconds:
             frame = service.fresh_frame(reader)
-            latencies.append((time.monotonic_ns() - frame.timestamps.grabbed_ns) / 1e6)
-            if warm_mib is None and time.monotonic() - begin > seconds / 4:
-                warm_mib, latencies = resident_mib(pid), []
-        assert service.pid == pid
-        assert warm_mib is not None
-        reach(f"growth over {0.75 * seconds:.0f} s, MiB", resident_mib(pid) - warm_mib, 2.0)
-        p50, p99 = np.percentile(latencies, (50, 99))
-        reach(f"p99 / p50 of the latency from grab to reader ({p99:.1f} / {p50:.1f} ms)", p99 / p50, 2.0)
-        reach("seconds per frame, s", 0.75 * seconds / len(latencies), 1 / 29)
-
-
-def test_zz_uninstalling_leaves_configuration_and_state_alone(service: Service):
-    service.configure("name: mine\n")
-    subprocess.run(["scripts/uninstall"], check=True, capture_output=True)
-    assert not Path("/opt/depthd").exists()
-    assert not Path("/etc/systemd/system/depthd.service").exists()
-    assert not Path("/usr/local/bin/depthd").is_symlink()
-    assert Path("/etc/depthd/depthd.yaml").read_text() == "name: mine\n"
+            soak.frame((time.monotonic_ns() - frame.timestamps.grabbed_ns) / 1e6, lambda: reader.header)
+        took_s = time.monotonic() - begin
+        assert service.pid == pid, "it is still the same process"
+        reach(f"growth over {took_s:.0f} s after the first {settle_s:.0f}, MiB", resident_mib(pid) - settled_mib, 2.0)
+        note("MiB, minute by minute: " + " ".join(f"{minute.resident_mib:.2f}" for minute in soak.minutes))
+        every = percentiles(soak.latencies_ms)
+        named = ", ".join(f"{name} {value:.1f}" for name, value in every.items())
+        note(f"latency from grab to reader, {len(soak.latencies_ms)} frames, ms: {named}")
+        note(f"of these: {histogram(soak.latencies_ms)}")
+        quietest = min(soak.minutes, key=lambda minute: minute.latency_ms["p99"] / minute.latency_ms["p50"])
+        note(f"the quietest {quietest}")
+        note(f"the last {soak.minutes[-1]}")
+        reach("p99 / p50 of the latency from grab to reader", every["p99"] / every["p50"], 2.0)
+        reach("seconds per frame, s", took_s / len(soak.latencies_ms), 1 / 29)
