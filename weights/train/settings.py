@@ -29,6 +29,9 @@ STUDENTS = (
 )
 
 
+IMAGENET = "ImageNet"
+
+
 @dataclass(frozen=True)
 class Settings:
     """seconds: of training, which the learning rate's schedule follows; making textures and exporting come on top."""
@@ -56,7 +59,7 @@ class Settings:
     with the least error on the validation pictures is the model."""
     workers: int = 12
     students: tuple[Student, ...] = STUDENTS[:1]
-    start: str = "ImageNet"
+    start: str = IMAGENET
     """What the encoder begins with; or the name of an exported model that all weights begin with."""
 
     @property
