@@ -222,8 +222,9 @@ def test_a_network_goes_on_from_an_exported_one(tmp_path):
 
     torch.manual_seed(0)
     trained, other, pixels = Network(), Network(), torch.randn(1, 3, 64, 96)
-    for gain in (module.gain for module in trained.modules() if hasattr(module, "gain")):
-        gain.data.mul_(torch.rand(gain.shape))
+    for name, parameter in trained.named_parameters():
+        if name.endswith(("gain", "bias")):
+            parameter.data += 0.1 * torch.rand(parameter.shape)
     export(network_with(trained.state_dict()), tmp_path / "model.onnx")
     load_exported(other, tmp_path / "model.onnx")
     with torch.no_grad():
