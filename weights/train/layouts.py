@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from train.figures import machine, person
 from train.furniture import big_piece, cabinet, chair, pane, pole, rug, shelf, table_frame
-from train.materials import NOISE, PICTURE, PLAIN, SPECKLE, TILES, WOOD, black, colour, material, plain
+from train.materials import NOISE, PICTURE, PLAIN, SPECKLE, TILES, WOOD, black, colour, hard, material, plain
 from train.outside import car, fence, house, street_lamp, tree
 from train.rooms import floor, light_anywhere, light_outdoors, light_room, room, wall, workshop_wall
 from train.small_things import SMALL_THINGS, scatter, small_thing
@@ -408,6 +408,35 @@ LAYOUTS: dict[Callable[[Stage], DrawCamera], float] = {
     corridor: 1.0,
 }
 """How often each is drawn."""
+
+
+def uprights(stage: Stage, camera: Camera) -> None:
+    """Posts, pillars, pipes or a row of bars between the camera and the rest, as door frames and railings stand; some
+    lie or lean.
+    """
+    between = stage.between
+    count = stage.choose((1, 2, 3, stage.count(4, 12)), (4, 2, 1, 3))
+    distance = math.exp(between(math.log(0.4), math.log(2.5)))
+    aside = 0.45 * math.radians(camera.width_deg)
+    yaw = camera.yaw + between(-aside, aside)
+    along = camera.yaw + math.pi / 2 + between(-0.7, 0.7)
+    x, y = camera.position[0] + distance * math.cos(yaw), camera.position[1] + distance * math.sin(yaw)
+    middle, gap = camera.position[2] + distance * math.sin(camera.pitch), between(0.06, 0.3) * math.sqrt(distance)
+    low, high = (between(0.1, 1.5) if stage.chance(0.3) else 4.0 for _ in range(2))
+    lean = between(-0.5, 0.5) if stage.chance(0.2) else between(-0.03, 0.03)
+    if stage.chance(0.1):
+        lean += math.pi / 2
+    wide = 10 ** between(-2.6, -0.6) * (1.0 if count < 4 else 0.4)
+    square, spacing = stage.chance(0.5), max(gap, 3 * wide)
+    skin = stage.choose((material(stage, size=0.5), material(stage, WOOD, size=0.5), plain(stage), hard(stage)))
+    for number in range(count):
+        at = spacing * (number - (count - 1) / 2) if count > 3 else between(-1.5, 1.5) * spacing * number
+        place = (x + at * math.cos(along), y + at * math.sin(along), middle)
+        stage.place(*place, rotation=turned(along, 0, 0) if not lean else turned(along, lean, 0))
+        if square:
+            stage.box(skin, (0, 0, (high - low) / 2), (wide, wide * between(0.4, 1.5), (high + low) / 2))
+        else:
+            stage.cylinder(skin, (0, 0, -low), low + high, wide)
 
 
 def close_thing(stage: Stage, camera: Camera) -> None:
