@@ -174,7 +174,7 @@ def test_the_encoder_learns_slower_the_nearer_a_stage_is_to_the_picture():
 
     network = Network()
     for student in STUDENTS:
-        decoder, *stages = rate_groups(network, student)
+        decoder, *stages = rate_groups(network, student, Settings())
         shares = [group["share"] for group in stages]
         assert decoder["share"] == 1.0
         assert shares[0] == student.encoder_rate
@@ -214,6 +214,55 @@ def test_an_exported_network_gives_what_the_trained_one_gives(tmp_path):
     torch.testing.assert_close(folded, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
+def test_a_network_goes_on_from_an_exported_one(tmp_path):
+    from train.export import export, network_with
+    from train.exported import load_exported
+    from train.network import Network
+
+    torch.manual_seed(0)
+    trained, other, pixels = Network(), Network(), torch.randn(1, 3, 64, 96)
+    for name, parameter in trained.named_parameters():
+        if name.endswith(("gain", "bias")):
+            parameter.data += 0.1 * torch.rand(parameter.shape)
+    export(network_with(trained.state_dict()), tmp_path / "model.onnx")
+    load_exported(other, tmp_path / "model.onnx")
+    with torch.no_grad():
+        torch.testing.assert_close(other.eval()(pixels), trained.eval()(pixels), rtol=1e-2, atol=1e-3)
+
+
+def test_a_network_goes_on_from_the_embedded_model(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from train.evaluate import ROOT
+    from train.exported import load_exported
+    from train.network import Network
+
+    embedded, network, pixels = ROOT / "weights" / "depthd-small.onnx", Network(), torch.rand(1, 3, 64, 96)
+    load_exported(network, embedded)
+    session = onnxruntime.InferenceSession(str(embedded), providers=["CPUExecutionProvider"])
+    expected = session.run(["output"], {"input": pixels.numpy()})[0]
+    with torch.no_grad():
+        np.testing.assert_allclose(network.eval()(pixels).numpy(), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_small_pictures_come_first_and_whole_ones_last():
+    settings = Settings()
+    area = {progress: sum(h * w for h, w in (settings.size_at(progress, k) for k in range(4))) for progress in (0, 1)}
+    assert area[0] == pytest.approx(area[1] / 2, rel=0.05)
+    assert all(side % 32 == 0 for size in (*settings.small_sizes, *settings.sizes) for side in size)
+
+
+def test_compression_leaves_a_flat_picture_flat_and_costs_more_the_lower_the_quality():
+    from train.sensor import compressed
+
+    generator = torch.Generator().manual_seed(0)
+    flat = torch.full((2, 3, 16, 24), 0.5)
+    torch.testing.assert_close(compressed(flat, torch.tensor([20.0, 90.0])), flat, rtol=0, atol=0.02)
+    rough = torch.rand(1, 3, 16, 24, generator=generator).expand(3, -1, -1, -1)
+    lost = (compressed(rough, torch.tensor([20.0, 60.0, 95.0])) - rough).abs().mean((1, 2, 3))
+    assert lost.tolist() == sorted(lost.tolist(), reverse=True)
+
+
 def test_the_error_that_chooses_does_not_see_scale_and_shift_and_a_hopeless_picture_counts_once():
     from train.validation import relative_error, typical_error
 
@@ -237,7 +286,7 @@ def test_a_run_that_was_cut_off_goes_on_from_its_checkpoint(tmp_path):
     from dataclasses import replace
 
     from train.network import Network
-    from train.training import STATE, train, weights_file
+    from train.training import STATE, Inputs, train, weights_file
 
     # Random weights under the names of the ImageNet file.
     torch.manual_seed(1)
@@ -249,9 +298,10 @@ def test_a_run_that_was_cut_off_goes_on_from_its_checkpoint(tmp_path):
     np.savez(pictures, pictures=generator.integers(0, 255, (2, 64, 96, 3), dtype=np.uint8), depth_m=depth_m)
     short = replace(tiny(), most_steps=1, textures=2, checkpoints=(1.0,), students=STUDENTS[1:2])
     said: list[str] = []
-    first = train(short, imagenet, pictures, tmp_path, "cpu", said.append)
+    inputs = Inputs(imagenet, pictures)
+    first = train(short, inputs, tmp_path, "cpu", said.append)
     assert (tmp_path / STATE).is_file()
-    second = train(replace(short, most_steps=2), imagenet, pictures, tmp_path, "cpu", said.append)
+    second = train(replace(short, most_steps=2), inputs, tmp_path, "cpu", said.append)
     assert any("taken up" in line for line in said)
     assert (first.step, second.step) == (1, 2)
     assert len(second.judged) == 2

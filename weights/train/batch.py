@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from train.layouts import LAYOUTS, close_thing
+from train.layouts import LAYOUTS, close_thing, uprights
 from train.materials import FIELDS
 from train.stage import Camera, Shape, Stage
 
@@ -77,6 +77,8 @@ def draw_batch(seed: int, scenes: int, views_a_scene: int, pictures: int) -> Bat
         for camera in cameras:
             if stage.chance(0.15):
                 close_thing(stage, camera)
+            if stage.chance(0.08):
+                uprights(stage, camera)
         tables.append(tables_of(stage))
         rows[number] = scene_row(stage, firsts, groups=len(tables[-1][2]))
         firsts += [len(table) for table in tables[-1]]

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from train.settings import Settings
+from train.settings import IMAGENET, Settings
 from train.training import Run
 
 LICENCES = {
@@ -20,6 +20,11 @@ LICENCES = {
     "scenes and textures": "drawn from random numbers by weights/train/; no photograph, no picture of others",
     "validation pictures": "depthd's own virtual camera",
 }
+
+GOES_ON = (
+    "all weights began with {start}. Among the textures that the first model was trained on, six (shipped with "
+    "scikit-image 0.15) state no licence, and those of miniworld (Apache-2.0 and MIT) give no origin for each"
+)
 
 
 def write(path: Path, settings: Settings, run: Run, total_seconds: float, model: Path, difference: float) -> None:
@@ -35,11 +40,18 @@ def write(path: Path, settings: Settings, run: Run, total_seconds: float, model:
         "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor(),
         "versions": versions(),
         "onnx_against_torch": difference,
-        "origin": LICENCES,
+        "origin": origin(settings),
         "settings": asdict(settings),
         "checkpoints": [asdict(one) for one in run.judged],
     }
     path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def origin(settings: Settings) -> dict[str, str]:
+    """Where everything that the model was made from comes from."""
+    if settings.start == IMAGENET:
+        return LICENCES
+    return {**LICENCES, "start": GOES_ON.format(start=settings.start)}
 
 
 def versions() -> dict[str, str]:

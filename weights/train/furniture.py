@@ -14,6 +14,7 @@ from train.materials import (
     WOOD,
     black,
     colour,
+    glass,
     hard,
     material,
     metal,
@@ -270,6 +271,18 @@ def curtain(stage: Stage, x: float, y: float, z: float, yaw: float) -> None:
     stage.rod(metal(stage), (-half[0], 0, 2 * half[1] + 0.07), (half[0], 0, 2 * half[1] + 0.07), 0.012)
 
 
+def pane(stage: Stage, x: float, y: float, z: float, yaw: float, k: float = 1.0) -> None:
+    """A sheet of glass that stands, framed or bare."""
+    stage.place(x, y, z, yaw)
+    half, thickness = (stage.between(0.25, 0.6) * k, stage.between(0.25, 0.6) * k), 0.006
+    stage.box(glass(stage), (0, 0, half[1]), (half[0], thickness, half[1]))
+    if stage.chance(0.6):
+        frame, width = hard(stage), stage.between(0.006, 0.03)
+        for side in (-1, 1):
+            stage.box(frame, (side * half[0], 0, half[1]), (width, width, half[1] + width))
+            stage.box(frame, (0, 0, (1 + side) * half[1]), (half[0], width, width))
+
+
 def big_piece(stage: Stage, x: float, y: float, z: float, yaw: float) -> None:
     """Any of those above, or machines and people."""
     from train.figures import machine, person
@@ -277,6 +290,7 @@ def big_piece(stage: Stage, x: float, y: float, z: float, yaw: float) -> None:
     kinds = (
         (table, 4), (shelf, 4), (cabinet, 4), (sofa, 2), (bed, 1), ("chair", 5), (machine, 2.5), (ladder, 0.7),
         (tripod, 0.8), (pole, 1.5), ("plant", 1.2), (stacked_boxes, 2), (person, 1.2), ("small", 2), (curtain, 0.6),
+        (pane, 0.4),
     )  # fmt: skip
     kind = stage.choose([kind for kind, _ in kinds], [weight for _, weight in kinds])
     if not isinstance(kind, str):

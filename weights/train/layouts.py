@@ -6,19 +6,21 @@ import math
 from collections.abc import Callable
 
 from train.figures import machine, person
-from train.furniture import big_piece, cabinet, chair, pole, rug, shelf, table_frame
-from train.materials import NOISE, PICTURE, PLAIN, SPECKLE, TILES, WOOD, black, colour, material, plain
+from train.furniture import big_piece, cabinet, chair, pane, pole, rug, shelf, table_frame
+from train.materials import NOISE, PICTURE, PLAIN, SPECKLE, TILES, WOOD, black, colour, hard, material, plain
 from train.outside import car, fence, house, street_lamp, tree
 from train.rooms import floor, light_anywhere, light_outdoors, light_room, room, wall, workshop_wall
 from train.small_things import SMALL_THINGS, scatter, small_thing
-from train.stage import FACING_VIEWER, Camera, Cut, Stage, Triple, turned
+from train.stage import FACING_VIEWER, Camera, Cut, Light, Stage, Triple, turned
 
 DrawCamera = Callable[[], Camera]
 
 
 def lens_width_deg(stage: Stage, narrowest: float = 32, widest: float = 105) -> float:
-    """From a portrait lens, as of Middlebury's cameras, to the ZED's widest."""
-    return math.exp(stage.between(math.log(narrowest), math.log(widest)))
+    """From a portrait lens, as of Middlebury's cameras, to the ZED's widest; two in three are a robot's wide lenses."""
+    if stage.chance(0.65):
+        return stage.between(max(45, narrowest), widest)
+    return math.exp(stage.between(math.log(narrowest), math.log(70)))
 
 
 def looking(stage: Stage, position: Triple, target: Triple, width_deg: float) -> Camera:
@@ -122,6 +124,61 @@ def table_top(stage: Stage) -> DrawCamera:
         return looking(stage, position, target, width_deg)
 
     return draw
+
+
+def over_table(stage: Stage) -> DrawCamera:
+    """What a camera sees that stands at the edge of a large table: the top sweeping away, things near and far on it,
+    chairs around it, and a furnished room behind.
+    """
+    between = stage.between
+    height, half = between(0.65, 1.0), (between(0.7, 2.5), between(0.4, 1.6))
+    a, ceiling = half[0] + between(0.3, 2.5), between(2.3, 3.4)
+    front, back = half[1] + between(0.3, 1.5), half[1] + between(0.4, 4.0)
+    b = (front + back) / 2
+    room(stage, (a, b), ceiling)
+    y = front - b
+    _along_far_wall(stage, a, b)
+    for _ in range(stage.count(0, 3)):
+        side, at = stage.sign(), between(-0.6, 1) * half[1] + y
+        stage.place(side * (half[0] + between(0, 0.4)), at, 0, -side * math.pi / 2 + between(-0.6, 0.6))
+        chair(stage)
+    for _ in range(stage.count(0, 3)):
+        stage.place(between(-0.9, 0.9) * half[0], y + half[1] + between(-0.1, 0.4), 0, between(-0.6, 0.6))
+        chair(stage)
+    stage.place(0, y, 0)
+    free = table_frame(stage, half, height)
+    k = between(0.8, 1.4)
+    scatter(stage, (0, y, height), 0, free, stage.count(2, 18), k, SMALL_THINGS)
+    for _ in range(stage.count(0, 4)):
+        stage.place(between(-0.7, 0.7) * free[0], y - free[1] * between(0.4, 1), height, stage.any_yaw())
+        small_thing(stage, k)
+    if stage.chance(0.15):
+        pane(stage, between(-0.6, 0.6) * free[0], y + between(-0.3, 0.8) * free[1], height, between(-0.6, 0.6), 0.7)
+    light_room(stage, (a, b), ceiling)
+
+    def draw() -> Camera:
+        position = (between(-0.6, 0.6) * half[0], y - half[1] * between(0.5, 1.15), height + between(0.12, 0.75))
+        aim = between(0.3, 1.0)
+        target = (between(-0.5, 0.5) * half[0], y + aim * (b - y), height + between(-0.35, 0.35) * aim)
+        return looking(stage, position, target, lens_width_deg(stage, 40))
+
+    return draw
+
+
+def _along_far_wall(stage: Stage, half_width: float, y: float) -> None:
+    x = stage.between(-1, -0.5) * half_width
+    while x < half_width:
+        kind, step = stage.rng.random(), stage.between(0.5, 2.0)
+        x += step / 2
+        if x > half_width - 0.3:
+            return
+        if kind < 0.45:
+            shelf(stage, x, y - 0.3, 0, stage.choose((0, 0, stage.between(-0.1, 0.1))))
+        elif kind < 0.65:
+            cabinet(stage, x, y - 0.35, 0, 0)
+        elif kind < 0.85:
+            big_piece(stage, x, y - stage.between(0.4, 0.8), 0, stage.choose((0, stage.any_yaw())))
+        x += step / 2
 
 
 def floating_clutter(stage: Stage) -> DrawCamera:
@@ -327,6 +384,10 @@ def corridor(stage: Stage) -> DrawCamera:
     for _ in range(stage.count(0, 3)):
         person(stage, between(-0.7, 0.7) * a, between(1.5 - b, b), 0, stage.any_yaw())
     light_room(stage, (a, b), height)
+    for lamp in range(stage.choose((0, 3))):
+        power = between(1, 6)
+        at = (0.0, -b + 2 * b * (lamp + 0.5) / 3, 0.95 * height)
+        stage.lights.append(Light(at, True, (power, power, power), 0.1))
 
     def draw() -> Camera:
         position = (between(-0.7, 0.7) * a, between(0.2, 2) - b, between(0.5, 1.8))
@@ -337,15 +398,45 @@ def corridor(stage: Stage) -> DrawCamera:
 
 
 LAYOUTS: dict[Callable[[Stage], DrawCamera], float] = {
-    living_room: 5.5,
-    table_top: 5.5,
+    living_room: 6.0,
+    table_top: 4.5,
+    over_table: 3.0,
     floating_clutter: 2.5,
-    street: 1.5,
-    yard: 2.0,
-    workshop: 4.5,
-    corridor: 0.8,
+    street: 1.2,
+    yard: 1.8,
+    workshop: 3.2,
+    corridor: 1.0,
 }
 """How often each is drawn."""
+
+
+def uprights(stage: Stage, camera: Camera) -> None:
+    """Posts, pillars, pipes or a row of bars between the camera and the rest, as door frames and railings stand; some
+    lie or lean.
+    """
+    between = stage.between
+    count = stage.choose((1, 2, 3, stage.count(4, 12)), (4, 2, 1, 3))
+    distance = math.exp(between(math.log(0.4), math.log(2.5)))
+    aside = 0.45 * math.radians(camera.width_deg)
+    yaw = camera.yaw + between(-aside, aside)
+    along = camera.yaw + math.pi / 2 + between(-0.7, 0.7)
+    x, y = camera.position[0] + distance * math.cos(yaw), camera.position[1] + distance * math.sin(yaw)
+    middle, gap = camera.position[2] + distance * math.sin(camera.pitch), between(0.06, 0.3) * math.sqrt(distance)
+    low, high = (between(0.1, 1.5) if stage.chance(0.3) else 4.0 for _ in range(2))
+    lean = between(-0.5, 0.5) if stage.chance(0.2) else between(-0.03, 0.03)
+    if stage.chance(0.1):
+        lean += math.pi / 2
+    wide = 10 ** between(-2.6, -0.6) * (1.0 if count < 4 else 0.4)
+    square, spacing = stage.chance(0.5), max(gap, 3 * wide)
+    skin = stage.choose((material(stage, size=0.5), material(stage, WOOD, size=0.5), plain(stage), hard(stage)))
+    for number in range(count):
+        at = spacing * (number - (count - 1) / 2) if count > 3 else between(-1.5, 1.5) * spacing * number
+        place = (x + at * math.cos(along), y + at * math.sin(along), middle)
+        stage.place(*place, rotation=turned(along, 0, 0) if not lean else turned(along, lean, 0))
+        if square:
+            stage.box(skin, (0, 0, (high - low) / 2), (wide, wide * between(0.4, 1.5), (high + low) / 2))
+        else:
+            stage.cylinder(skin, (0, 0, -low), low + high, wide)
 
 
 def close_thing(stage: Stage, camera: Camera) -> None:

@@ -24,14 +24,14 @@ class Learner:
         self.network = network.to(device).to(memory_format=torch.channels_last).train()
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.parameters = list(self.network.parameters())
-        groups = rate_groups(self.network, student)
+        groups = rate_groups(self.network, student, settings)
         fused = device == "cuda"
         self.optimiser = torch.optim.AdamW(groups, lr=settings.rate, weight_decay=settings.weight_decay, fused=fused)
 
     def learn(self, inputs: Tensor, inverse_depth: Tensor, step: int, progress: float) -> Tensor:
         """One step; the loss, still on the device, so that nothing waits for it."""
         for group in self.optimiser.param_groups:
-            group["lr"] = self.settings.rate * group["share"] * schedule(step, progress, self.settings.warm_up_steps)
+            group["lr"] = self.settings.rate * group["share"] * schedule(step, progress, group["warm_up_steps"])
         with torch.autocast(self.device, torch.bfloat16):
             predicted = self.network(inputs)
         loss = training_loss(predicted.float()[:, 0], inverse_depth, self.student.far_weight)
@@ -59,13 +59,14 @@ class Learner:
             part.load_state_dict(state[name])
 
 
-def rate_groups(network: Network, student: Student) -> list[dict[str, Any]]:
+def rate_groups(network: Network, student: Student, settings: Settings) -> list[dict[str, Any]]:
     """Optimiser groups with each stage's share of the learning rate; the decoder's is 1."""
-    stages = network.encoder.stages()
-    groups: list[dict[str, Any]] = [{"params": network.decoder_parameters(), "share": 1.0}]
+    stages, decoder = network.encoder.stages(), network.decoder_parameters()
+    groups: list[dict[str, Any]] = [{"params": decoder, "share": 1.0, "warm_up_steps": settings.warm_up_steps}]
     for depth, stage in enumerate(reversed(stages)):
         share = student.encoder_rate * student.layer_decay**depth
-        groups.append({"params": list(stage.parameters()), "share": share})
+        warm_up_steps = settings.encoder_warm_up_steps
+        groups.append({"params": list(stage.parameters()), "share": share, "warm_up_steps": warm_up_steps})
     return groups
 
 

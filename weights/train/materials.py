@@ -7,7 +7,7 @@ from enum import IntEnum
 
 from train.stage import Stage, Triple
 
-FIELDS = 24
+FIELDS = 25
 """Numbers in a material, in the order of `Material` in render/tables.cuh."""
 
 
@@ -36,6 +36,10 @@ _HOW_OFTEN = {
     PLAIN: 6, NOISE: 4, WOOD: 2, STRIPES: 1.2, CHECKER: 0.6, TILES: 0.5, SPECKLE: 0.8, PICTURE: 4, MARBLE: 0.6,
     PRINT: 1, PLAID: 0.6, GRADIENT: 0.5,
 }  # fmt: skip
+_HOW_OFTEN_CALM = {
+    PLAIN: 11, NOISE: 2.5, WOOD: 3, STRIPES: 0.4, CHECKER: 0.2, TILES: 0.4, SPECKLE: 0.6, PICTURE: 1.2, MARBLE: 0.3,
+    PRINT: 0.8, PLAID: 0.2, GRADIENT: 0.8,
+}  # fmt: skip
 _FREQUENCY = {
     PLAIN: (1, 1), NOISE: (2, 14), WOOD: (0.5, 2.5), STRIPES: (3, 20), CHECKER: (3, 14), TILES: (2, 8),
     SPECKLE: (8, 50), PICTURE: (0.4, 2.5), MARBLE: (1, 5), PRINT: (8, 30), PLAID: (4, 14), GRADIENT: (0.5, 2),
@@ -55,10 +59,13 @@ _COLOURS = {
     "grey": ((0, 1), (0, 0.1), (0.03, 0.8)),
 }
 
+_KINDS = {"any": (3, 1), "grey": (3, 5), "pale": (3, 4), "dark": (2, 3), "wood": (2, 3), "vivid": (2, 0.7)}
+"""How often each is drawn, in any scene and in a calm one."""
+
 
 def colour(stage: Stage, kind: str | None = None) -> Triple:
     """Linear reflectance, red green blue."""
-    kind = kind or stage.choose(("any", "grey", "pale", "dark", "wood", "vivid"), (3, 3, 3, 2, 2, 2))
+    kind = kind or stage.choose(tuple(_KINDS), [pair[stage.calm] for pair in _KINDS.values()])
     hue, saturation, value = (stage.between(*span) for span in _COLOURS[kind])
     return colorsys.hsv_to_rgb(hue, saturation, value)
 
@@ -75,11 +82,13 @@ def material(
     mirror: float | None = None,
     emission: float = 0.0,
     wrap_radius: float = 0.0,
+    clear: float = 0.0,
 ) -> int:
     """A new material's number. size: the object's rough size in metres; wrap_radius: of a cylinder it goes round."""
     between, chance = stage.between, stage.chance
     if pattern is None:
-        pattern = stage.choose(tuple(_HOW_OFTEN), tuple(_HOW_OFTEN.values()))
+        how_often = _HOW_OFTEN_CALM if stage.calm else _HOW_OFTEN
+        pattern = stage.choose(tuple(how_often), tuple(how_often.values()))
     first = first or colour(stage, "wood" if pattern == WOOD else None)
     second = second or _second_colour(stage, pattern, first)
     size = max(size, 1e-3)
@@ -115,6 +124,7 @@ def material(
         staggered_or_plank,
         between(0, 0.7),
         between(8, 60) / size,
+        clear,
     )
     stage.materials.append(row)
     return len(stage.materials) - 1
@@ -158,6 +168,16 @@ def metal(stage: Stage) -> int:
     return material(
         stage, stage.choose((PLAIN, PLAIN, NOISE)), tint, size=0.5, specular=stage.between(0.4, 1.5), mirror=mirror
     )
+
+
+def glass(stage: Stage) -> int:
+    """Clear, more or less tinted, with glints and, at its rims, reflections."""
+    value = stage.between(0.75, 0.95)
+    tint = (value * stage.between(0.85, 1), value, value * stage.between(0.85, 1))
+    if stage.chance(0.15):
+        tint = colour(stage, "any")
+    shine, mirror = stage.between(0.3, 1.5), stage.between(0.02, 0.1)
+    return material(stage, PLAIN, tint, specular=shine, mirror=mirror, clear=stage.between(0.75, 0.97))
 
 
 def black(stage: Stage) -> int:

@@ -7,6 +7,7 @@ al., "Towards robust monocular depth estimation" (MiDaS), TPAMI 2022, with a wid
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -189,5 +190,12 @@ def twice_as_large(x: Tensor) -> Tensor:
 
 def normalised(pictures: Tensor) -> Tensor:
     """(n, 3, height, width), 0..1 -> the network's input."""
-    mean, std = (torch.tensor(v, device=pictures.device).view(1, 3, 1, 1) for v in (MEAN, STD))
+    mean, std = _mean_and_std(pictures.device)
     return (pictures - mean) / std
+
+
+@cache
+def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Made once: a constant that is sent to the device anew waits for all its work."""
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1).to(device) for values in (MEAN, STD))
+    return mean, std

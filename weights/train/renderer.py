@@ -51,7 +51,8 @@ class Renderer:
 
     def _upload(self, table: NDArray[np.void]) -> torch.Tensor:
         floats = torch.from_numpy(np.ascontiguousarray(table).view(np.float32))
-        return floats.to(self.device)
+        # From pinned memory nobody waits for the copy.
+        return floats.pin_memory().to(self.device, non_blocking=True) if self.device == "cuda" else floats
 
     def _run(self, arrays: list[torch.Tensor], count: int, height: int, width: int) -> None:
         addresses = [array.data_ptr() for array in arrays]

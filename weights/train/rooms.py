@@ -43,7 +43,7 @@ def room(stage: Stage, half: tuple[float, float], height: float) -> None:
     """Floor, ceiling and four walls about the origin, with things on the walls."""
     a, b = half
     pattern = stage.choose((WOOD, WOOD, TILES, NOISE, PLAIN, PICTURE, CHECKER, MARBLE))
-    floor(stage, material(stage, pattern, size=2, mirror=stage.choose((0, 0, 0, stage.between(0.03, 0.3)))), half)
+    floor(stage, material(stage, pattern, size=2, mirror=stage.choose((0, 0, 0, stage.between(0.03, 0.55)))), half)
     stage.place(0, 0, 0)
     tint = colour(stage, stage.choose(("pale", "pale", "grey")))
     ceiling = material(stage, stage.choose((PLAIN, PLAIN, NOISE, TILES)), tint, size=2, matt=True)

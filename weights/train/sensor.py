@@ -5,6 +5,8 @@ draws its own strength of each. Nothing here changes geometry.
 from __future__ import annotations
 
 import math
+from functools import cache
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -46,11 +48,12 @@ def photographed(radiance: Tensor) -> Tensor:
     light = noisy(light, draw).clamp_min(0)
     picture = toned(light, draw)
     picture = sharpened(picture, draw)
-    # The order of the pictures is random, so these two need not draw whom they befall.
+    # The order of the pictures is random, so these need not draw whom they befall.
     few = max(1, len(picture) // _ONE_IN)
     most = picture[few : len(picture) - few]
     picture = torch.cat([randomly_filtered(picture[:few]), most, of_low_resolution(picture[-few:])])
-    picture = torch.where(draw.chance(0.5), compressed(picture, draw.between(20, 95)), picture)
+    half = picture[::2]
+    picture[::2] = compressed(half, Draw(half).between(20, 95))
     return torch.round(picture.clamp(0, 1) * 255) / 255
 
 
@@ -135,19 +138,39 @@ def of_low_resolution(picture: Tensor) -> Tensor:
 def compressed(picture: Tensor, quality: Tensor) -> Tensor:
     """What JPEG leaves of a picture: 8x8 cosine transforms, rounded more or less coarsely (quality 1..100)."""
     count, _, height, width = picture.shape
-    device = picture.device
-    cosines = _cosine_matrix().to(device)
-    to_ycbcr = torch.tensor(_TO_YCBCR, device=device)
-    centre = torch.tensor((128.0, 0, 0), device=device).view(1, 3, 1, 1)
-    colours = torch.einsum("ij,bjhw->bihw", to_ycbcr, picture * 255) - centre
-    table = torch.tensor(_LUMINANCE_QUANTISATION, dtype=torch.float32, device=device).view(8, 8)
-    table = torch.stack([table, table * 1.6 + 4, table * 1.6 + 4])[None, :, None, None]
-    coarseness = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality).view(count, 1, 1, 1, 1, 1) / 100
-    step = (table * coarseness).clamp_min(1.0)
+    jpeg = _jpeg(picture.device)
+    colours = torch.einsum("ij,bjhw->bihw", jpeg.to_ycbcr, picture * 255) - jpeg.centre
+    coarseness = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality).view(count, 1, 1, 1) / 100
+    step = (jpeg.table * coarseness).clamp_min(1.0)
     blocks = colours.view(count, 3, height // 8, 8, width // 8, 8).permute(0, 1, 2, 4, 3, 5)
-    blocks = cosines.T @ (torch.round(cosines @ blocks @ cosines.T / step) * step) @ cosines
-    colours = blocks.permute(0, 1, 2, 4, 3, 5).reshape(count, 3, height, width) + centre
-    return (torch.einsum("ij,bjhw->bihw", torch.linalg.inv(to_ycbcr), colours) / 255).clamp(0, 1)
+    waves = blocks.reshape(count, 3, -1, 64) @ jpeg.cosines.T
+    blocks = ((torch.round(waves / step) * step) @ jpeg.cosines).view(count, 3, height // 8, width // 8, 8, 8)
+    colours = blocks.permute(0, 1, 2, 4, 3, 5).reshape(count, 3, height, width) + jpeg.centre
+    return (torch.einsum("ij,bjhw->bihw", jpeg.from_ycbcr, colours) / 255).clamp(0, 1)
+
+
+class _Jpeg(NamedTuple):
+    """Constants on a device. cosines: one matrix for all 64 waves of a block, for one large product is many times as
+    fast as a small one a block. table: coarseness of each wave in each channel at quality 50.
+    """
+
+    to_ycbcr: Tensor
+    from_ycbcr: Tensor
+    centre: Tensor
+    cosines: Tensor
+    table: Tensor
+
+
+@cache
+def _jpeg(device: torch.device) -> _Jpeg:
+    """Made once: a constant that is sent to the device anew waits for all its work."""
+    to_ycbcr = torch.tensor(_TO_YCBCR)
+    table = torch.tensor(_LUMINANCE_QUANTISATION, dtype=torch.float32)
+    table = torch.stack([table, table * 1.6 + 4, table * 1.6 + 4])[None, :, None]
+    cosines = _cosine_matrix()
+    centre = torch.tensor((128.0, 0, 0)).view(1, 3, 1, 1)
+    constants = (to_ycbcr, torch.linalg.inv(to_ycbcr), centre, torch.kron(cosines, cosines), table)
+    return _Jpeg(*(constant.to(device) for constant in constants))
 
 
 def _cosine_matrix() -> Tensor:

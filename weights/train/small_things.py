@@ -19,6 +19,7 @@ from train.materials import (
     WOOD,
     black,
     colour,
+    glass,
     hard,
     material,
     metal,
@@ -72,13 +73,11 @@ def superquadric(stage: Stage, k: float = 1.0) -> None:
 
 def bottle(stage: Stage, k: float = 1.0) -> None:
     radius, height = stage.between(0.025, 0.06) * k, stage.between(0.12, 0.32) * k
-    skin = material(
-        stage,
-        stage.choose((PLAIN, GRADIENT, None)),
-        size=height,
-        specular=stage.between(0.1, 1),
-        mirror=stage.choose((0, 0.08, 0.2)),
-    )
+    if stage.chance(0.3):
+        skin = glass(stage)
+    else:
+        pattern, mirror = stage.choose((PLAIN, GRADIENT, None)), stage.choose((0, 0.08, 0.2))
+        skin = material(stage, pattern, size=height, specular=stage.between(0.1, 1), mirror=mirror)
     body = stage.between(0.55, 0.75) * height
     stage.cylinder(skin, (0, 0, 0), body, radius)
     shoulder = stage.between(body, height) * 0.5 + height * 0.42
@@ -94,7 +93,10 @@ def turned_thing(stage: Stage, k: float = 1.0) -> None:
     """Vase, jar, chess piece, bottle: whatever a lathe makes; some hollow."""
     height, radius = stage.between(0.06, 0.4) * k, stage.between(0.02, 0.1) * k
     wall = stage.choose((0.0, 0.0, radius * stage.between(0.04, 0.12)))
-    skin = material(stage, size=height, wrap_radius=stage.choose((0, radius)))
+    if wall and stage.chance(0.4):
+        skin = glass(stage)
+    else:
+        skin = material(stage, size=height, wrap_radius=stage.choose((0, radius)))
     stage.lathe(skin, (0, 0, 0), height, radius, stage.between(0.05, 0.6), wall)
     if wall and stage.chance(0.4):
         leaves(stage, height * 0.9, k * stage.between(0.15, 0.4), stage.count(5, 20))

@@ -122,11 +122,15 @@ class Camera(NamedTuple):
 
 
 class Stage:
-    """Shapes, materials and light of one scene, and the random numbers that everything in it is drawn from."""
+    """Shapes, materials and light of one scene, and the random numbers that everything in it is drawn from.
+
+    calm: whether most surfaces are plain and nearly grey, as in the rooms that people live in.
+    """
 
     def __init__(self, rng: random.Random, pictures: int) -> None:
         self.rng = rng
         self.between = rng.uniform
+        self.calm = rng.random() < 0.4
         self.pictures = pictures
         self.pieces: list[Piece] = []
         self.frames: list[Frame] = []

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.queues import Queue
+from queue import Full
 from typing import Any
 
 from train.batch import Batch, draw_batch
@@ -41,7 +43,20 @@ def _in_turn(queues: list[Any]) -> Iterator[Batch]:
 
 
 def _draw(queue: Any, settings: Settings, number: int) -> None:
+    os.nice(5)  # the process that feeds the GPU goes first
+    parent = os.getppid()
     while True:
         seed = settings.seed * 10**9 + number
-        queue.put(draw_batch(seed, settings.scenes_a_batch, settings.views_a_scene, settings.textures))
+        batch = draw_batch(seed, settings.scenes_a_batch, settings.views_a_scene, settings.textures)
+        while not _put(queue, batch):
+            if os.getppid() != parent:  # it was killed
+                return
         number += settings.workers
+
+
+def _put(queue: Any, batch: Batch) -> bool:
+    try:
+        queue.put(batch, timeout=5)
+    except Full:
+        return False
+    return True

@@ -12,18 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from train.casting import Caster
+from train.exported import load_exported
 from train.learner import Learner
-from train.network import Network, normalised
+from train.network import Network
 from train.renderer import Renderer
-from train.sensor import photographed
 from train.settings import Settings
 from train.supply import batches
 from train.textures import atlas
 from train.validation import Validation
 
 STATE = "state.pt"
-_REPORT_STEPS = 50
+_REPORT_STEPS = 100
+_KEEP_SECONDS = 45.0
+"""A run that is cut off loses no more."""
 
 Say = Callable[[str], None]
 
@@ -58,53 +62,105 @@ def weights_file(folder: Path, one: Judged) -> Path:
     return folder / f"{one.student}-{round(100 * one.progress):03d}.pt"
 
 
-def train(settings: Settings, imagenet: Path, validation: Path, folder: Path, device: str, say: Say) -> Run:
-    """Trains all students, or goes on where `folder` says that a run stopped. Leaves their averaged weights there."""
+@dataclass(frozen=True)
+class Inputs:
+    """What a run reads. imagenet: the encoder's weights; start: an exported model that all weights begin with
+    instead.
+    """
+
+    imagenet: Path
+    validation: Path
+    start: Path | None = None
+
+
+def train(settings: Settings, inputs: Inputs, folder: Path, device: str, say: Say, side_by_side: bool = False) -> Run:
+    """Trains all students, or goes on where `folder` says that a run stopped. Leaves their averaged weights there.
+
+    side_by_side: see casting.Caster.
+    """
     torch.manual_seed(settings.seed)
-    run, learners = Run(), _learners(settings, imagenet, device)
+    run, learners = Run(), _learners(settings, inputs, device)
     if (folder / STATE).is_file():
         run = _take_up(folder / STATE, learners)
         torch.manual_seed(settings.seed + run.step)
         say(f"taken up at {run.seconds:.0f} s, step {run.step}")
-    judge = Validation(validation, device)
+    judge = Validation(inputs.validation, device)
     renderer = Renderer(atlas(settings.seed, settings.textures, settings.workers), device)
     say(f"{settings.textures} textures; {len(learners)} students of {_parameters(learners[0]):,} parameters")
     with batches(settings, run.step) as supply:
-        before, reported, sums = run.seconds, run.step, torch.zeros(len(learners), device=device)
-        start = time.monotonic()
-        waited = 0.0
-        while (progress := settings.progress(run.seconds, run.step)) < 1:
-            asked = time.monotonic()
-            batch = next(supply)
-            waited += time.monotonic() - asked
-            height, width = settings.sizes[run.step % len(settings.sizes)]
-            with torch.no_grad():
-                radiance, inverse_depth = renderer(batch, height, width)
-                inputs = normalised(photographed(radiance)).contiguous(memory_format=torch.channels_last)
-            losses = [learner.learn(inputs, inverse_depth, run.step, progress) for learner in learners]
-            sums += torch.stack(losses)
-            run.step += 1
-            if run.step % _REPORT_STEPS == 0 or settings.most_steps:
-                shown = ", ".join(f"{value:.4f}" for value in (sums / (run.step - reported)).tolist())
-                say(f"{run.seconds:6.1f} s, step {run.step}, loss {shown}, waited {waited:.1f} s for scenes")
-                sums.zero_()
-                reported, waited = run.step, 0.0
-            run.seconds = before + time.monotonic() - start
-            after = settings.progress(run.seconds, run.step)
-            for mark in settings.checkpoints:
-                if progress < mark <= after:
-                    _judge(run, learners, judge, mark, folder, say)
-                    _keep(run, learners, folder / STATE)
+        caster = Caster(renderer, supply, side_by_side)
+        with caster.learning():
+            _learn(settings, run, learners, caster, judge, folder, say)
     return run
 
 
-def _learners(settings: Settings, imagenet: Path, device: str) -> list[Learner]:
+def _learn(
+    settings: Settings, run: Run, learners: list[Learner], caster: Caster, judge: Validation, folder: Path, say: Say
+) -> None:
+    before, kept, report = run.seconds, run.seconds, Report(settings, run, learners[0].device, say)
+    start = time.monotonic()
+    progress = settings.progress(run.seconds, run.step)
+    if progress < 1:
+        caster.begin(*settings.size_at(progress, run.step))
+    while progress < 1:
+        pictures = caster.take()
+        report.asks()
+        caster.begin(*settings.size_at(progress, run.step + 1))
+        report.has()
+        losses = [learner.learn(*pictures, run.step, progress) for learner in learners]
+        caster.keep_pace()
+        run.step += 1
+        run.seconds = before + time.monotonic() - start
+        report.step(torch.stack(losses), progress)
+        after = settings.progress(run.seconds, run.step)
+        marks = [mark for mark in settings.checkpoints if progress < mark <= after]
+        for mark in marks:
+            _judge(run, learners, judge, mark, folder, say)
+        if marks or run.seconds - kept > _KEEP_SECONDS:
+            _keep(run, learners, folder / STATE)
+            kept = run.seconds
+        progress = after
+
+
+class Report:
+    """Tells how a run goes, every so many steps; that is also when it waits for the device."""
+
+    def __init__(self, settings: Settings, run: Run, device: str, say: Say) -> None:
+        self._settings, self._run, self._device, self._say = settings, run, device, say
+        self._begin(torch.zeros(1, device=device))
+
+    def _begin(self, sums: Tensor) -> None:
+        self._step, self._seconds, self._waited, self._sums = self._run.step, self._run.seconds, 0.0, sums
+
+    def asks(self) -> None:
+        self._asked = time.monotonic()
+
+    def has(self) -> None:
+        self._waited += time.monotonic() - self._asked
+
+    def step(self, losses: Tensor, progress: float) -> None:
+        self._sums = self._sums + losses
+        steps = self._run.step - self._step
+        if steps < _REPORT_STEPS and not self._settings.most_steps:
+            return
+        shown = ", ".join(f"{value:.4f}" for value in (self._sums / steps).tolist())
+        rate = steps * self._settings.batch_size / max(self._run.seconds - self._seconds, 1e-6)
+        self._say(
+            f"{self._run.seconds:6.1f} s ({progress:.0%}), step {self._run.step}, loss {shown}, "
+            f"{rate:.0f} pictures/s, {self._waited:.1f} s for casting to begin"
+        )
+        self._begin(torch.zeros_like(self._sums))
+
+
+def _learners(settings: Settings, inputs: Inputs, device: str) -> list[Learner]:
     """All begin with the same weights."""
     learners = []
     for student in settings.students:
         torch.manual_seed(settings.seed)
         network = Network()
-        network.encoder.load_imagenet(imagenet)
+        network.encoder.load_imagenet(inputs.imagenet)
+        if inputs.start is not None:
+            load_exported(network, inputs.start)
         learners.append(Learner(student, network, settings, device))
     return learners
 

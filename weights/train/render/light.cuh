@@ -26,8 +26,8 @@ DEVICE Vector normal_to_world(const float* m, Vector n) {
 }
 
 struct Shading {
-  Vector light, normal, point;
-  float mirror;
+  Vector light, normal, point, tint;   // tint: of what goes through
+  float mirror, clear;
 };
 
 struct Ray {
@@ -118,6 +118,9 @@ DEVICE Shading shade(const World& world, const byte* pictures, const Hit& hit, c
   float footprint = ray.pixel_angle * hit.t / fmaxf(fabsf(dot(normal, ray.direction)), 0.12f);
   Vector albedo = surface_colour(m, pictures, own + vector(primitive.seed, 0, 0), own_normal, footprint);
   albedo = vector(clamped(albedo.x, 0.01f, 0.95f), clamped(albedo.y, 0.01f, 0.95f), clamped(albedo.z, 0.01f, 0.95f));
+  at.tint = albedo;
+  at.clear = m.clear;
+  albedo = albedo * (1.f - m.clear);
   at.light = albedo * m.emission;
   at.mirror = m.emission > 0.5f ? 0.f : m.mirror;
   if (m.emission > 0.5f) return at;

@@ -16,6 +16,7 @@ struct Material {
   float specular, gloss, emission, mirror;
   float picture, bump, dirt, seed;
   float wrapped, wrap_scale, grain_axis, plank_m, tone_spread, bump_frequency;
+  float clear;          // share of the light that goes through instead of coming back
 };
 
 struct Group { float centre[3], radius, first, end, spare[2]; };   // an object's primitives in a bounding ball
