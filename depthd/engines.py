@@ -10,11 +10,11 @@ from pathlib import Path
 from depthd import weights
 from depthd.errors import DepthdError, UsageError
 from depthd.mono import engine_build, engine_cache
-from depthd.mono.device import Device, find_device
+from depthd.mono.device import ANY_DEVICE, Device, find_device
 from depthd.mono.engine_build import Progress, Runner
 from depthd.mono.engine_cache import Engine, Precision
+from depthd.mono.half_network import half_key
 from depthd.mono.model import Model, ModelCard, find_model, input_size, load_manifest
-from depthd.mono.onnx_half import half_key
 from depthd.mono.tensorrt_api import TensorRt
 
 SQUARE = (1, 1)
@@ -122,7 +122,7 @@ def staleness(api: TensorRt | None, device: Device | None, weights_dir: Path | N
             model = find_model(engine.model, manifest, weights_dir)
             key = engine.key
             if api is None or portable:
-                here = half_key(model, key.height, key.width)
+                here = half_key(model, key.height, key.width, device or ANY_DEVICE)
             else:
                 here = engine_build.key_for(api, device, model, key.height, key.width, key.precision)
         except DepthdError as error:
