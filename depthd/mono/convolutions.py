@@ -207,12 +207,13 @@ def _carry_biases(graph: Graph, shapes: Shapes) -> int:
         reader = graph.only_consumer(total.output[0])
         if reader is not None and reader.op_type == "Conv":
             other, weight = reader, _weight(graph, reader)
-            fits = weight is not None and _is_pixelwise(reader, weight)
-            moved = weight.reshape(weight.shape[:2]) @ bias if fits else None
+            if weight is None or not _is_pixelwise(reader, weight):
+                continue
+            moved = weight.reshape(weight.shape[:2]) @ bias
         else:
             other, moved = _other_summand(graph, reader, total), bias
         own = _bias(graph, other) if other is not None and other is not conv else None
-        if own is None or moved is None or graph.uses(other.input[2]) > 1:
+        if own is None or graph.uses(other.input[2]) > 1:
             continue
         graph.add_weight(other.input[2], (own + moved).astype(np.float32))
         del conv.input[2:]
