@@ -30,7 +30,6 @@ def simplify_convolutions(model: Any, shapes: Shapes) -> dict[str, int]:
         ("ResizeLast", _resize_last),
         ("Tokens", _multiply_tokens),
         ("OneChannel", _multiply_to_one_channel),
-        ("Biases", _carry_biases),
     ):
         found[name] = rewrite(Graph(model.graph), shapes)
         drop_unused(model.graph)
@@ -192,47 +191,6 @@ def _multiply_to_one_channel(graph: Graph, shapes: Shapes) -> int:
         made.take_the_place_of(conv)
         rewritten += 1
     return rewritten
-
-
-def _carry_biases(graph: Graph, shapes: Shapes) -> int:
-    """The bias of a convolution that ends in a sum goes on into the next 1x1 convolution, or over to the other
-    summand's: each bias is an operator of its own on a GPU. Returns how many were carried.
-    """
-    carried = 0
-    for conv in _nodes(graph, "Conv"):
-        total = graph.only_consumer(conv.output[0])
-        bias = _bias(graph, conv)
-        if bias is None or total is None or total.op_type != "Add" or len(set(total.input)) < 2:
-            continue
-        reader = graph.only_consumer(total.output[0])
-        if reader is not None and reader.op_type == "Conv":
-            other, weight = reader, _weight(graph, reader)
-            if weight is None or not _is_pixelwise(reader, weight):
-                continue
-            moved = weight.reshape(weight.shape[:2]) @ bias
-        else:
-            other, moved = _other_summand(graph, reader, total), bias
-        own = _bias(graph, other) if other is not None and other is not conv else None
-        if own is None or graph.uses(other.input[2]) > 1:
-            continue
-        graph.add_weight(other.input[2], (own + moved).astype(np.float32))
-        del conv.input[2:]
-        carried += 1
-    return carried
-
-
-def _other_summand(graph: Graph, total: Any, part: Any) -> Any:
-    """The convolution, maybe resized, that is added to the sum `part`; None for anything else."""
-    if total is None or total.op_type != "Add":
-        return None
-    name = next((name for name in total.input if name != part.output[0]), "")
-    node = graph.producer.get(name)
-    if node is not None and graph.only_consumer(name) is total and node.op_type == "Resize":
-        is_linear = any(a.name == "mode" and a.s == b"linear" for a in node.attribute)
-        name = node.input[0] if is_linear else ""
-        total, node = node, graph.producer.get(name)
-    is_conv = node is not None and node.op_type == "Conv" and graph.only_consumer(name) is total
-    return node if is_conv else None
 
 
 class _Made:

@@ -28,7 +28,7 @@ from depthd.mono.onnx import import_onnxruntime, one_line
 
 log = logging.getLogger(__name__)
 
-CONVERSION = 2
+CONVERSION = 3
 """Counts changes of this conversion: networks that an older depthd wrote are made again."""
 
 CUDA_OPTIONS = {
@@ -61,12 +61,9 @@ class Recipe:
     """Of ONNX Runtime's CUDA provider, beside CUDA_OPTIONS."""
 
 
-_FUSED = Network(half.REDUCING, blocks=True)
-_FUSED_LAST = Network(half.REDUCING, blocks=True, channels_last=True)
 ALIKE = (
-    Recipe(_FUSED),
-    Recipe(_FUSED_LAST, {"prefer_nhwc": "1"}),
-    Recipe(_FUSED_LAST, {"prefer_nhwc": "1", "fuse_conv_bias": "1"}),
+    Recipe(Network(half.REDUCING, blocks=True)),
+    Recipe(Network(half.REDUCING, blocks=True, channels_last=True), {"prefer_nhwc": "1"}),
 )
 """Equally exact; which of them is fastest depends on the network, the GPU and cuDNN, so it is measured."""
 RECIPES = (*ALIKE, *(Recipe(Network(half.ALWAYS_FLOAT32, level)) for level in half.LEVELS))

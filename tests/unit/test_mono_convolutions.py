@@ -156,44 +156,6 @@ def test_a_bias_that_is_computed_keeps_its_convolution() -> None:
     assert not any(same_after(simplify_convolutions, model).values())
 
 
-def residual(*more: onnx.NodeProto) -> onnx.ModelProto:
-    """y = resized(p(x)) + (x + c(x)), each convolution with a bias."""
-    nodes = [
-        node("Conv", ["x", "c", "cb"], "inner", pads=[1, 1, 1, 1]),
-        node("Add", ["x", "inner"], "sum"),
-        node("Conv", ["x", "p", "pb"], "outer"),
-        node("Resize", ["outer", "", "", "sizes"], "r", mode="linear"),
-        node("Add", ["r", "sum"], "y"),
-        *more,
-    ]
-    weights = {"c": normal(4, 4, 3, 3), "cb": normal(4), "p": normal(4, 4, 1, 1), "pb": normal(4)}
-    return model_of(nodes, [1, 4, 5, 7], {**weights, "sizes": np.array([1, 4, 5, 7])})
-
-
-def test_one_bias_serves_a_sum() -> None:
-    model = residual()
-    assert same_after(simplify_convolutions, model)["Biases"] == 1
-    assert sorted(len(n.input) for n in model.graph.node if n.op_type == "Conv") == [2, 3]
-
-
-def test_a_bias_stays_where_the_sum_is_read_elsewhere() -> None:
-    model = residual(node("Relu", ["sum"], "read"))
-    model.graph.output.append(helper.make_tensor_value_info("read", TensorProto.FLOAT, [1, 4, 5, 7]))
-    assert same_after(simplify_convolutions, model)["Biases"] == 0
-
-
-def test_a_bias_goes_through_a_pixelwise_convolution_but_no_larger_one() -> None:
-    for kernel, carried in ((1, 1), (3, 0)):
-        nodes = [
-            node("Conv", ["x", "c", "cb"], "inner", pads=[1, 1, 1, 1]),
-            node("Add", ["x", "inner"], "sum"),
-            node("Conv", ["sum", "p", "pb"], "y", pads=[kernel // 2] * 4),
-        ]
-        weights = {"c": normal(4, 4, 3, 3), "cb": normal(4), "p": normal(3, 4, kernel, kernel), "pb": normal(3)}
-        model = model_of(nodes, [1, 4, 5, 7], weights)
-        assert same_after(simplify_convolutions, model)["Biases"] == carried
-
-
 @pytest.mark.parametrize("mode", ["align_corners", "half_pixel", "pytorch_half_pixel", "asymmetric"])
 def test_resizing_rows_and_then_columns_with_channels_last_gives_the_same(mode: str) -> None:
     model = enlarged((11, 13), kernel=3, coordinate_transformation_mode=mode)
@@ -209,7 +171,7 @@ def test_a_vision_transformer_gives_the_same_map(tmp_path: Path) -> None:
     fix_size(model, (70, 126), tmp_path / "fixed.onnx", blocks=True)
     proto = onnx.load(tmp_path / "fixed.onnx")
     found = simplify_convolutions(proto, shapes_of(proto))
-    assert found == {"Patches": 1, "ResizeLast": 4, "Tokens": 4, "OneChannel": 1, "Biases": 7}
+    assert found == {"Patches": 1, "ResizeLast": 4, "Tokens": 4, "OneChannel": 1}
     assert resize_channels_last(proto, shapes_of(proto)) == 5
     assert "ConvTranspose" not in kinds(proto)
     np.testing.assert_allclose(outputs(proto, pixels), expected, atol=2e-5)

@@ -96,7 +96,7 @@ def test_an_export_is_rewritten_for_a_gpu_as_a_whole_and_gives_the_same(tmp_path
     fix_size(Model("small", default_card("small.onnx"), path), (70, 126), tmp_path / "fixed.onnx", blocks=True)
     proto = onnx.load(tmp_path / "fixed.onnx")
     found = simplify_convolutions(proto, shapes_of(proto))
-    assert found == {"Patches": 1, "ResizeLast": 4, "Tokens": 4, "OneChannel": 1, "Biases": 7}
+    assert found == {"Patches": 1, "ResizeLast": 4, "Tokens": 4, "OneChannel": 1}
     assert resize_channels_last(proto, shapes_of(proto)) == 5
     kinds = [node.op_type for node in proto.graph.node]
     assert (kinds.count("Attention"), kinds.count("SkipLayerNormalization")) == (4, 8)
