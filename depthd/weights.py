@@ -175,12 +175,17 @@ def add(
 
 
 def _must_run(model: Model) -> None:
-    """Raises DepthdError for a file that is no network with a picture going in, or two."""
-    from depthd.mono.onnx import input_of, open_session
+    """Raises DepthdError for a file that is no network from a picture to a map at the size its card gives, or, with
+    two inputs, no network.
+    """
+    from depthd.mono.onnx import OnnxEngine, open_session
 
-    session = open_session(model)
-    if model.card.right_input is None:
-        input_of(session, model)
+    if model.card.right_input is not None:
+        open_session(model)
+        return
+    engine = OnnxEngine(model)
+    engine.prepare(720, 1280)
+    engine.close()
 
 
 def _state_of(name: str, card: ModelCard, manifest: Manifest, folder: Path | None) -> ModelState:

@@ -298,6 +298,22 @@ def test_a_file_that_is_no_network_is_not_added(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
+def test_a_network_that_fails_at_the_size_given_is_not_added(tmp_path: Path) -> None:
+    with pytest.raises(DepthdError, match="fails at 924x518 px"):
+        weights.add(WEIGHTS_DIR / "depthd-small.onnx", "relative_inverse", tmp_path, "mine")
+    assert not (tmp_path / "mine.onnx").exists()
+
+
+def test_a_network_that_gives_more_than_a_map_is_not_added(tmp_path: Path) -> None:
+    pixels = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, "h", "w"])
+    same = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3, "h", "w"])
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [pixels], [same])
+    path = tmp_path / "colours.onnx"
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    with pytest.raises(DepthdError, match="depthd needs one float32 map per picture"):
+        weights.add(path, "relative_inverse", tmp_path / "weights")
+
+
 def test_a_wrong_output_kind_is_a_usage_error(tmp_path: Path) -> None:
     mine = write_network(tmp_path / "mine.onnx")
     with pytest.raises(UsageError, match="output_kind: should be 'relative_inverse', 'metric_depth', "):
