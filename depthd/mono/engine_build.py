@@ -98,6 +98,7 @@ def build(
 
     def work(cancel: threading.Event) -> Engine:
         reports = _Reports(progress, cancel)
+        engine_cache.require_writable(folder)
         plan, expected, level, result = _right_plan(api, model, key, folder, run, reports, workspace_bytes)
         reports.raise_if_cancelled()
         return engine_cache.place(

@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -173,14 +174,28 @@ def place(
             written.replace(target)
     except OSError as error:
         _unlink(made)
-        raise DepthdError(
-            f"cannot write the engine into {folder}: {error.strerror or error}",
-            "make room or give another --folder; engines built before are untouched",
-        ) from None
+        raise _cannot_write(folder, error) from None
     finally:
         _unlink(temporary)
     _unlink(before - {engine.golden, engine.plan})
     return engine
+
+
+def require_writable(folder: Path) -> None:
+    """Makes the folder. Raises DepthdError where nothing can be written: a build is too long to find out after it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _cannot_write(folder, error) from None
+
+
+def _cannot_write(folder: Path, error: OSError) -> DepthdError:
+    return DepthdError(
+        f"cannot write the engine into {folder}: {error.strerror or error}",
+        "make room or give another --folder; engines built before are untouched",
+    )
 
 
 def remove(engine: Engine) -> None:
