@@ -14,7 +14,7 @@ from depthd import engines
 from depthd.engines import Target
 from depthd.errors import Cancelled, DepthdError
 from depthd.mono.engine_build import DEFAULT_SIZES_PX, Runner
-from depthd.mono.engine_cache import Precision
+from depthd.mono.engine_cache import Precision, engines_folder
 from depthd.mono.tensorrt_api import TensorRt, find_tensorrt
 
 app = typer.Typer(help="Build TensorRT engines, and see which can be used here.", no_args_is_help=True)
@@ -105,6 +105,9 @@ def list_command(folder: Folder = None) -> None:
             "not run yet" if engine.worst_error is None else f"{engine.worst_error:.1e}",
             f"no: {why_not}" if why_not else "yes",
         )
+    if table.row_count == 0:
+        typer.echo(f"no engines in {engines_folder(folder)}; make some with `depthd engine build`")
+        return
     Console().print(table)
 
 

@@ -101,6 +101,7 @@ def test_the_commands_build_list_and_prune_real_engines(tmp_path: Path) -> None:
     engine.plan.write_bytes(b"truncated")
     assert "is truncated" in run("list")
     assert "removed depthd-small-160x96-fp32-" in run("prune")
+    assert "no engines in" in run("list")
     assert list((tmp_path / "engines").iterdir()) == []
 
 
