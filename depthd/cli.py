@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from depthd import cli_capture, cli_compare, cli_look, cli_shm, cli_view, cli_weights
-from depthd.errors import DepthdError, UsageError
+from depthd.errors import Cancelled, DepthdError, UsageError
 
 app = typer.Typer(
     help="Hole-free metric depth from a stereo camera, published in shared memory.",
@@ -191,4 +191,4 @@ def main() -> None:
         app(prog_name="depthd")
     except DepthdError as error:
         print(f"depthd: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+        sys.exit(130 if isinstance(error, Cancelled) else 2 if isinstance(error, UsageError) else 1)

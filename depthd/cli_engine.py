@@ -11,8 +11,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from depthd import engines
-from depthd.errors import DepthdError
+from depthd.engines import Target
+from depthd.errors import Cancelled, DepthdError
 from depthd.mono.engine_build import DEFAULT_SIZES_PX, Runner
+from depthd.mono.engine_cache import Precision, engines_folder
 from depthd.mono.tensorrt_api import TensorRt, find_tensorrt
 
 app = typer.Typer(help="Build TensorRT engines, and see which can be used here.", no_args_is_help=True)
@@ -60,13 +62,30 @@ def build(
     shape = engines.parse_aspect(aspect, lambda: _camera_size(config))
     short_sides_px = engines.parse_sizes(sizes)
     run = _runner(api)
+    failed = []
     for one in engines.models(model or ["depthd-small"], every, folder):
-        for target in engines.targets(one, short_sides_px, shape, lambda note: typer.echo(note, err=True)):
-            columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-            console = Console(stderr=True)
-            with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-                engine, is_new = engines.build(api, target, precision, folder, run, Bars(progress), again)
-            typer.echo(f"{engine.plan.name}: {_verdict(engine.worst_error) if is_new else 'is there already'}")
+        try:
+            for target in engines.targets(one, short_sides_px, shape, lambda note: typer.echo(note, err=True)):
+                _build_one(api, target, precision, folder, run, again)
+        except Cancelled:
+            raise
+        except DepthdError as error:
+            if not every:
+                raise
+            typer.echo(f"{one.name}: {error}", err=True)
+            failed.append(one.name)
+    if failed:
+        raise DepthdError(f"not every engine of {', '.join(failed)} was built", "the reasons are above")
+
+
+def _build_one(
+    api: TensorRt, target: Target, precision: Precision, folder: Path | None, run: Runner | None, again: bool
+) -> None:
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        engine, is_new = engines.build(api, target, precision, folder, run, Bars(progress), again)
+    typer.echo(f"{engine.plan.name}: {_verdict(engine.worst_error) if is_new else 'is there already'}")
 
 
 @app.command("list")
@@ -86,6 +105,9 @@ def list_command(folder: Folder = None) -> None:
             "not run yet" if engine.worst_error is None else f"{engine.worst_error:.1e}",
             f"no: {why_not}" if why_not else "yes",
         )
+    if table.row_count == 0:
+        typer.echo(f"no engines in {engines_folder(folder)}; make some with `depthd engine build`")
+        return
     Console().print(table)
 
 

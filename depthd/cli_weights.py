@@ -48,7 +48,9 @@ def pull(
     from depthd import weights
 
     for name in names:
-        typer.echo(f"{name}: {weights.pull(name, folder, accept_license)}")
+        typer.echo(
+            f"{name}: {weights.pull(name, folder, accept_license, note=lambda text: typer.echo(text, err=True))}"
+        )
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,12 +11,15 @@ from pathlib import Path
 from depthd import weights
 from depthd.errors import DepthdError, UsageError
 from depthd.mono import engine_build, engine_cache
-from depthd.mono.device import Device, find_device
+from depthd.mono.device import ANY_DEVICE, Device, find_device
 from depthd.mono.engine_build import Progress, Runner
 from depthd.mono.engine_cache import Engine, Precision
+from depthd.mono.golden import load_maps
+from depthd.mono.half_network import half_key
 from depthd.mono.model import Model, ModelCard, find_model, input_size, load_manifest
-from depthd.mono.onnx_half import half_key
 from depthd.mono.tensorrt_api import TensorRt
+
+log = logging.getLogger(__name__)
 
 SQUARE = (1, 1)
 
@@ -50,10 +54,11 @@ def parse_sizes(text: str) -> list[int]:
 
 
 def models(names: Sequence[str], every: bool, weights_dir: Path | None) -> list[Model]:
-    """The named models, or every one whose file is here. Raises DepthdError."""
+    """The named models, or every one whose file is here and of which there may be an engine. Raises DepthdError."""
     if every:
-        here = (state.name for state in weights.list_models(weights_dir) if state.state == "here")
-        return [find_model(name, folder=weights_dir) for name in here]
+        here = (state for state in weights.list_models(weights_dir) if state.state == "here")
+        able = (state.name for state in here if not state.card.cpu_only and state.card.right_input is None)
+        return [find_model(name, folder=weights_dir) for name in able]
     return [find_model(name, folder=weights_dir) for name in names]
 
 
@@ -85,13 +90,23 @@ def build(
     progress: Progress | None = None,
     again: bool = False,
 ) -> tuple[Engine, bool]:
-    """Builds one engine unless it is there; returns it and whether it was built. Raises DepthdError."""
+    """Builds one engine unless it is there and whole; returns it and whether it was built. Raises DepthdError."""
     folder = engine_cache.engines_folder(weights_dir)
     key = engine_build.key_for(api, find_device(), target.model, target.height, target.width, precision)
     known = engine_cache.find_engine(folder, target.model.name, key)
-    if known is not None and not again:
+    if known is not None and not again and _is_whole(known):
         return known, False
     return engine_build.build(api, target.model, key, folder, run, progress), True
+
+
+def _is_whole(engine: Engine) -> bool:
+    try:
+        engine.read_plan()
+        load_maps(engine.golden)
+    except (DepthdError, OSError, ValueError) as error:
+        log.warning("%s is built again: %s", engine.plan.name, error)
+        return False
+    return True
 
 
 def list_engines(api: TensorRt | None, weights_dir: Path | None) -> Iterator[tuple[Engine, str]]:
@@ -122,7 +137,7 @@ def staleness(api: TensorRt | None, device: Device | None, weights_dir: Path | N
             model = find_model(engine.model, manifest, weights_dir)
             key = engine.key
             if api is None or portable:
-                here = half_key(model, key.height, key.width)
+                here = half_key(model, key.height, key.width, device or ANY_DEVICE)
             else:
                 here = engine_build.key_for(api, device, model, key.height, key.width, key.precision)
         except DepthdError as error:

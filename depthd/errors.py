@@ -12,3 +12,7 @@ class DepthdError(Exception):
 
 class UsageError(DepthdError):
     """The command line or a file given on it is wrong (exit status 2 instead of 1)."""
+
+
+class Cancelled(DepthdError):
+    """The user ended what was going on (exit status 130)."""

@@ -9,7 +9,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,13 +53,28 @@ def list_models(folder: Path | None = None) -> list[ModelState]:
 
 
 def verify(folder: Path | None = None) -> list[ModelState]:
-    """The models that are here, with checksums computed anew from the files."""
+    """The models that are here, with checksums computed anew from the files. One that has no checksum yet, since
+    it was brought by hand, is pinned.
+    """
     states = list_models(folder)
     for state in states:
         path = locate(state.card, folder)
         for file in [path, *(path.with_name(name) for name in state.card.data_files)] if path else []:
             file.with_name(f".{file.name}.sha256").unlink(missing_ok=True)
-    return [state for state in list_models(folder) if state.state != "absent"]
+    found = [state for state in list_models(folder) if state.state != "absent"]
+    return [_pinned(state, folder or WEIGHTS_DIR) for state in found]
+
+
+def _pinned(state: ModelState, folder: Path) -> ModelState:
+    """Pins the files of a model that is here, as far as neither its card nor a pin has their checksums."""
+    manifest, place = load_manifest(folder), Path(state.card.file)
+    wanted = {state.card.file: state.card.sha256}
+    wanted |= {str(place.with_name(name)): on_card for name, on_card in state.card.data_files.items()}
+    unknown = [file for file, on_card in wanted.items() if manifest.expected_sha256(file, on_card) is None]
+    if state.state != "here" or not unknown:
+        return state
+    notes = [_pin(folder, file, checksum(Path(state.detail).with_name(Path(file).name))) for file in unknown]
+    return replace(state, detail=f"{state.detail}; {'; '.join(notes)}")
 
 
 def pull(
@@ -68,14 +83,16 @@ def pull(
     accept_license: bool = False,
     endpoint: str | None = None,
     export: Callable[[Path, Path], None] | None = None,
+    note: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Fetches a model from the hub, checks it, and puts it in place; returns its path.
 
     What is already there and whole is not fetched again. A connection that breaks is resumed where it broke,
     several times; a download that was given up starts anew next time, as huggingface_hub 2 keeps no parts.
     endpoint: the hub's address, None: its own setting (environment variable HF_ENDPOINT). export: turns a
-    checkpoint's folder into an ONNX file; None: depthd.mono.export. Raises UsageError for an unknown model or
-    a licence that was not accepted, DepthdError for everything that goes wrong on the way.
+    checkpoint's folder into an ONNX file; None: depthd.mono.export. note: hears of a checksum that was not known.
+    Raises UsageError for an unknown model or a licence that was not accepted, DepthdError for everything that
+    goes wrong on the way.
     """
     folder = folder or WEIGHTS_DIR
     manifest = load_manifest(folder)
@@ -93,9 +110,9 @@ def pull(
     try:
         incoming.mkdir(parents=True, exist_ok=True)
         if card.checkpoint:
-            fetched = _fetch_checkpoint(name, card, card.hub, incoming, folder, endpoint, export)
+            fetched = _fetch_checkpoint(card, card.hub, incoming, folder, endpoint, export, note)
         else:
-            fetched = _fetch_files(name, card, card.hub, incoming, folder, manifest, endpoint)
+            fetched = _fetch_files(name, card, card.hub, incoming, folder, manifest, endpoint, note)
         _put_in_place(fetched, folder)
     except OSError as error:
         raise _disk_error(error, folder) from None
@@ -127,7 +144,8 @@ def add(
         raise UsageError("a stereo network has two inputs", "name them: --inputs LEFT RIGHT")
     name = name or file.stem
     manifest = load_manifest(folder)
-    if name in manifest.models and manifest.models[name].sha256 != checksum(file):
+    known, own = manifest.models.get(name), _local_manifest(folder).models
+    if known is not None and (name not in own or known.sha256 != checksum(file)):
         raise UsageError(f"another model is called {name}", "give --name")
     card = config_file.build(
         ModelCard,
@@ -157,12 +175,17 @@ def add(
 
 
 def _must_run(model: Model) -> None:
-    """Raises DepthdError for a file that is no network with a picture going in, or two."""
-    from depthd.mono.onnx import input_of, open_session
+    """Raises DepthdError for a file that is no network from a picture to a map at the size its card gives, or, with
+    two inputs, no network.
+    """
+    from depthd.mono.onnx import OnnxEngine, open_session
 
-    session = open_session(model)
-    if model.card.right_input is None:
-        input_of(session, model)
+    if model.card.right_input is not None:
+        open_session(model)
+        return
+    engine = OnnxEngine(model)
+    engine.prepare(720, 1280)
+    engine.close()
 
 
 def _state_of(name: str, card: ModelCard, manifest: Manifest, folder: Path | None) -> ModelState:
@@ -187,6 +210,7 @@ def _fetch_files(
     folder: Path,
     manifest: Manifest,
     endpoint: str | None,
+    note: Callable[[str], None],
 ) -> dict[str, Path]:
     """File in the weights folder -> where it now lies, checked; data files first, so that the model comes
     last.
@@ -197,10 +221,10 @@ def _fetch_files(
     fetched: dict[str, Path] = {}
     for file, path_on_hub, on_card in wanted:
         expected = manifest.expected_sha256(file, on_card)
-        by_hand = _by_hand(hub, path_on_hub, folder / file, expected, name)
+        by_hand = _by_hand(hub, path_on_hub, folder, file, expected)
         fetched[file] = _fetch(hub, path_on_hub, incoming, endpoint, by_hand)
         if expected is None:
-            _pin(folder, file, checksum(fetched[file]))
+            note(_pin(folder, file, checksum(fetched[file])))
             continue
         try:
             verify_checksum(fetched[file], expected)
@@ -214,25 +238,30 @@ def _fetch_files(
 
 
 def _fetch_checkpoint(
-    name: str,
     card: ModelCard,
     hub: HubFile,
     incoming: Path,
     folder: Path,
     endpoint: str | None,
     export: Callable[[Path, Path], None] | None,
+    note: Callable[[str], None],
 ) -> dict[str, Path]:
     if export is None:
         from depthd.mono.export import export_onnx, require_transformers
 
         require_transformers()
         export = export_onnx
+    by_hand = (
+        f"bring {', '.join(CHECKPOINT_FILES)} of {hub.repository} at revision {hub.revision} from another machine into "
+        f"a folder, and run `depthd weights export-onnx FOLDER -o {folder / card.file}` and "
+        f"`depthd weights verify --folder {folder}`"
+    )
     for file in CHECKPOINT_FILES:
         path_on_hub = f"{hub.path}/{file}" if hub.path else file
-        _fetch(hub, path_on_hub, incoming, endpoint, _by_hand(hub, path_on_hub, incoming / file, None, name))
+        _fetch(hub, path_on_hub, incoming, endpoint, by_hand)
     exported = incoming / "exported.onnx"
     export(incoming / hub.path, exported)
-    _pin(folder, card.file, checksum(exported))
+    note(_pin(folder, card.file, checksum(exported)))
     return {card.file: exported}
 
 
@@ -268,11 +297,11 @@ def _import_hub() -> Any:
     return huggingface_hub
 
 
-def _by_hand(hub: HubFile, path_on_hub: str, place: Path, sha256: str | None, name: str) -> str:
+def _by_hand(hub: HubFile, path_on_hub: str, folder: Path, file: str, sha256: str | None) -> str:
     check = f" (SHA-256 {sha256})" if sha256 else ""
     return (
-        f"or bring {path_on_hub} of {hub.repository} at revision {hub.revision}{check} from another machine, "
-        f"save it as {place}, and run `depthd weights verify` ({name})"
+        f"bring {path_on_hub} of {hub.repository} at revision {hub.revision}{check} from another machine, "
+        f"save it as {folder / file}, and run `depthd weights verify --folder {folder}`"
     )
 
 
@@ -301,9 +330,13 @@ def _local_manifest(folder: Path) -> Manifest:
     return read_manifest(path) if path.is_file() else Manifest()
 
 
-def _pin(folder: Path, file: str, sha256: str) -> None:
+def _pin(folder: Path, file: str, sha256: str) -> str:
+    """Returns what was done, for the user."""
     local = _local_manifest(folder)
     _write_local(folder, local.model_copy(update={"pins": {**local.pins, file: sha256}}))
+    return (
+        f"{Path(file).name} had no checksum to compare with; {folder / LOCAL_MANIFEST} now holds it to {sha256[:12]}…"
+    )
 
 
 def _write_local(folder: Path, local: Manifest) -> None:

@@ -23,6 +23,7 @@ def fuse_blocks(model: Any) -> dict[str, int]:
     found = {"LayerNormalization": _restore_norms(model), "MultiHeadAttention": fuse_attention(model)}
     for name, fuse in (
         ("LayerScale", _fold_layer_scales),
+        ("Attention", _join_projections),
         ("Bias", _give_attentions_their_biases),
         ("Gelu", _fuse_gelus),
         ("SkipLayerNormalization", _fuse_residual_norms),
@@ -68,6 +69,27 @@ def _fold_layer_scales(graph: Graph) -> int:
             folded += 1
             break
     return folded
+
+
+def _join_projections(graph: Graph) -> int:
+    """Query, key and value of the same tokens come from one product instead of three."""
+    joined = 0
+    for attention in [node for node in graph.graph.node if node.op_type == "MultiHeadAttention"]:
+        dense = [one for one in (_dense(graph, name) for name in attention.input) if one is not None]
+        matrices = [graph.matrix(product.input[1]) for product, _ in dense]
+        same_tokens = len({product.input[0] for product, _ in dense}) == 1
+        if len(attention.input) != 3 or len(dense) != 3 or not same_tokens or any(one is None for one in matrices):
+            continue
+        if len({one.shape for one in matrices}) != 1 or matrices[0].shape[0] != matrices[0].shape[1]:
+            continue
+        name = attention.name
+        weights = graph.add_weight(f"{name}_weights", np.concatenate(matrices, axis=1))
+        bias = graph.add_weight(f"{name}_bias", np.concatenate([graph.vector(bias) for _, bias in dense]))
+        made = graph.own("Attention", [dense[0][0].input[0], weights, bias], list(attention.output), name)
+        made.attribute.extend(attention.attribute)
+        graph.replace(attention, made)
+        joined += 1
+    return joined
 
 
 def _give_attentions_their_biases(graph: Graph) -> int:

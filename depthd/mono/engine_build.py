@@ -6,15 +6,17 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from depthd.errors import DepthdError
+from depthd.errors import Cancelled, DepthdError
 from depthd.frame import Array
 from depthd.mono import engine_cache, golden, half
 from depthd.mono.checksum import checksum
 from depthd.mono.device import ANY_DEVICE, Device
 from depthd.mono.engine_cache import Engine, EngineKey, Precision
+from depthd.mono.interruptible import run_interruptible
 from depthd.mono.model import Model, ModelCard
 from depthd.mono.tensorrt_api import TensorRt
 
@@ -26,7 +28,7 @@ Runner = Callable[[bytes, Model, int, int], Callable[[Array], Array]]
 """(plan, model, height, width) -> a function from float32 (1, 3, height, width) to the map; needs the GPU."""
 
 
-class BuildCancelled(DepthdError):
+class BuildCancelled(Cancelled):
     """The user ended the build."""
 
 
@@ -93,29 +95,66 @@ def build(
     start. In half precision more and more is left in float32 until the check is passed. Raises DepthdError;
     an engine that was there before stays until the new one is whole.
     """
+
+    def work(cancel: threading.Event) -> Engine:
+        reports = _Reports(progress, cancel)
+        engine_cache.require_writable(folder)
+        plan, expected, level, result = _right_plan(api, model, key, folder, run, reports, workspace_bytes)
+        reports.raise_if_cancelled()
+        return engine_cache.place(
+            folder,
+            model.name,
+            key,
+            plan,
+            lambda path: golden.save_maps(path, expected),
+            half_level=level,
+            worst_error=result.worst_error if result else None,
+        )
+
+    # Ctrl-C ends the build, and what would be built next also where it comes too late for that.
+    engine, cancelled = run_interruptible(work)
+    if cancelled:
+        raise BuildCancelled("the build was interrupted", f"{engine.plan.name} was just ready")
+    return engine
+
+
+def _right_plan(
+    api: TensorRt,
+    model: Model,
+    key: EngineKey,
+    folder: Path,
+    run: Runner | None,
+    reports: _Reports,
+    workspace_bytes: int,
+) -> tuple[bytes, list[Array], int, golden.GoldenResult | None]:
+    """(plan, golden maps, how much stays in float32, what the check found). Raises DepthdError."""
     expected = golden.reference_maps(model, key.height, key.width)
     inputs = golden.golden_inputs(model, key.height, key.width)
     failure = ""
     for level in half.LEVELS if key.precision == "fp16" else (0,):
-        plan = _build_plan(api, model, key, level, progress, workspace_bytes, folder)
+        plan = _build_plan(api, model, key, level, reports, workspace_bytes, folder)
         result = None
         if run is not None:
             result = golden.check(run(plan, model, key.height, key.width), inputs, expected, key.precision)
             failure = result.failure
         if not failure:
-            return engine_cache.place(
-                folder,
-                model.name,
-                key,
-                plan,
-                lambda path: golden.save_maps(path, expected),
-                half_level=level,
-                worst_error=result.worst_error if result else None,
-            )
+            return plan, expected, level, result
     raise DepthdError(
         f"the {key.precision} engine of {model.name} is wrong: {failure}",
         "build with --precision fp32, or use mono.engine=onnx",
     )
+
+
+@dataclass(frozen=True)
+class _Reports:
+    """Who hears of the build, and what ends it."""
+
+    progress: Progress | None
+    cancel: threading.Event
+
+    def raise_if_cancelled(self) -> None:
+        if self.cancel.is_set():
+            raise BuildCancelled("the build was interrupted", "run it again; no engine was changed")
 
 
 def _build_plan(
@@ -123,16 +162,17 @@ def _build_plan(
     model: Model,
     key: EngineKey,
     level: int,
-    progress: Progress | None,
+    reports: _Reports,
     workspace_bytes: int,
     folder: Path,
 ) -> bytes:
+    reports.raise_if_cancelled()
     if key.precision == "fp32" or not api.types_come_from_onnx:
-        return _Build(api, model, key, level, progress, workspace_bytes, folder).run(model.path)
+        return _Build(api, model, key, level, reports, workspace_bytes, folder).run(model.path)
     with tempfile.TemporaryDirectory(prefix="depthd-") as temporary:
         converted = Path(temporary) / model.path.name
         half.to_half(model.path, converted, level)
-        return _Build(api, model, key, level, progress, workspace_bytes, folder).run(converted)
+        return _Build(api, model, key, level, reports, workspace_bytes, folder).run(converted)
 
 
 class _Build:
@@ -144,7 +184,7 @@ class _Build:
         model: Model,
         key: EngineKey,
         level: int,
-        progress: Progress | None,
+        reports: _Reports,
         workspace_bytes: int,
         folder: Path,
     ) -> None:
@@ -160,8 +200,8 @@ class _Build:
         self._config = self._builder.create_builder_config()
         self._config.set_memory_pool_limit(api.module.MemoryPoolType.WORKSPACE, workspace_bytes)
         self._timing = _TimingCache(api, self._config, folder)
-        self._cancel = threading.Event()
-        self._monitor = _monitor(api.module, progress, self._cancel)
+        self._reports = reports
+        self._monitor = _monitor(api.module, reports)
         self._config.progress_monitor = self._monitor
 
     def run(self, onnx_file: Path) -> bytes:
@@ -169,10 +209,10 @@ class _Build:
         self._fix_size()
         if self._key.precision == "fp16" and not self._api.types_come_from_onnx:
             self._allow_half()
-        plan = self._in_thread()
+        # Builds without Python's lock, so that the main thread hears Ctrl-C meanwhile.
+        plan = self._builder.build_serialized_network(self._network, self._config)
         if plan is None:
-            if self._cancel.is_set():
-                raise BuildCancelled("the build was interrupted", "run it again; no engine was changed")
+            self._reports.raise_if_cancelled()
             raise DepthdError(
                 f"TensorRT {self._api.version} cannot build {self._model.name} at "
                 f"{self._key.width}x{self._key.height}: {self._api.last_error(self._logger)}",
@@ -231,23 +271,6 @@ class _Build:
                 layer.precision = module.float32
                 layer.set_output_type(0, module.float32)
 
-    def _in_thread(self) -> Any:
-        """TensorRT builds without Python's lock; this thread hears Ctrl-C meanwhile and cancels through the
-        progress monitor."""
-        result: list[Any] = []
-
-        def work() -> None:
-            result.append(self._builder.build_serialized_network(self._network, self._config))
-
-        worker = threading.Thread(target=work, name="tensorrt-build")
-        worker.start()
-        while worker.is_alive():
-            try:
-                worker.join()
-            except KeyboardInterrupt:
-                self._cancel.set()
-        return result[0] if result else None
-
 
 class _TimingCache:
     """Measurements of earlier builds, which make the next size or model faster; TensorRT for RTX has none."""
@@ -284,7 +307,9 @@ def input_shape(card: ModelCard, height: int, width: int) -> tuple[int, ...]:
     return (1, 1, 3, height, width) if card.views else (1, 3, height, width)
 
 
-def _monitor(module: Any, progress: Progress | None, cancel: threading.Event) -> Any:
+def _monitor(module: Any, reports: _Reports) -> Any:
+    progress, cancel = reports.progress, reports.cancel
+
     class Monitor(module.IProgressMonitor):
         def __init__(self) -> None:
             module.IProgressMonitor.__init__(self)

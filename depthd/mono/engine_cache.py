@@ -1,8 +1,8 @@
 """Built engines on disk: which there are, which fits here, and why another does not.
 
-An engine is three files: STEM.engine (the plan), STEM.golden.npz (what it must give, see golden.py) and
-STEM.json (the key it was built for, and the plan's size and checksum). The .json is written last: without it
-there is no engine.
+An engine is three files: STEM.json (the key it was built for, and the plan's size and checksum), and the plan
+and what it must give (see golden.py), STEM-CONTENT.engine and STEM-CONTENT.golden.npz. The .json names these two
+and is written last: until then there is no engine, or the one before, whole.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -73,6 +74,7 @@ class Engine:
 
     model: str
     key: EngineKey
+    description: Path
     plan: Path
     size_bytes: int
     sha256: str
@@ -84,10 +86,6 @@ class Engine:
     @property
     def golden(self) -> Path:
         return self.plan.with_suffix(".golden.npz")
-
-    @property
-    def description(self) -> Path:
-        return self.plan.with_suffix(".json")
 
     def read_plan(self) -> bytes:
         """Raises DepthdError for a plan that is not the one that was written."""
@@ -102,6 +100,7 @@ class Engine:
         return content
 
 
+_UNREADABLE = (ValueError, TypeError, KeyError)
 _REBUILD = "build it again with `depthd engine build`"
 
 
@@ -119,7 +118,7 @@ def list_engines(folder: Path) -> list[Engine]:
     for path in sorted(folder.glob("*.json")):
         try:
             engines.append(_read(path))
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, *_UNREADABLE) as error:
             log.warning("%s is no description of an engine: %s", path, error)
     return [engine for engine in engines if engine.plan.is_file() and engine.golden.is_file()]
 
@@ -153,37 +152,50 @@ def place(
 ) -> Engine:
     """Writes an engine under temporary names and renames it; one of the same key is replaced at once.
 
-    Raises DepthdError if it cannot be written; what was there before is then untouched.
+    Raises DepthdError if it cannot be written; what was there before is then untouched, as it is whenever this
+    process ends on the way.
     """
-    engine = Engine(
-        model=model,
-        key=key,
-        plan=folder / f"{stem(model, key)}.engine",
-        size_bytes=len(plan),
-        sha256=hashlib.sha256(plan).hexdigest(),
-        half_level=half_level,
-        worst_error=worst_error,
-    )
-    targets = [engine.golden, engine.plan, engine.description]
-    temporary = [path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in targets]
+    description = folder / f"{stem(model, key)}.json"
+    before = _contents(description)
+    temporary = [folder / f".{stem(model, key)}.{os.getpid()}.{kind}.tmp" for kind in ("golden", "plan", "json")]
+    made: set[Path] = set()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_golden(temporary[0])
+        sha256 = hashlib.sha256(plan).hexdigest()
+        content = combined([sha256, hashlib.sha256(temporary[0].read_bytes()).hexdigest()])[:12]
+        path = folder / f"{stem(model, key)}-{content}.engine"
+        engine = Engine(model, key, description, path, len(plan), sha256, half_level, worst_error)
+        made = {engine.golden, engine.plan} - before
         temporary[1].write_bytes(plan)
         temporary[2].write_text(json.dumps(_describe(engine), indent=1))
-        for written, target in zip(temporary, targets, strict=True):
+        for written, target in zip(temporary, (engine.golden, engine.plan, description), strict=True):
             _to_disk(written)
             written.replace(target)
     except OSError as error:
-        raise DepthdError(
-            f"cannot write the engine into {folder}: {error.strerror or error}",
-            "make room or give another --folder; engines built before are untouched",
-        ) from None
+        _unlink(made)
+        raise _cannot_write(folder, error) from None
     finally:
-        for path in temporary:
-            with contextlib.suppress(OSError):
-                path.unlink()
+        _unlink(temporary)
+    _unlink(before - {engine.golden, engine.plan})
     return engine
+
+
+def require_writable(folder: Path) -> None:
+    """Makes the folder. Raises DepthdError where nothing can be written: a build is too long to find out after it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _cannot_write(folder, error) from None
+
+
+def _cannot_write(folder: Path, error: OSError) -> DepthdError:
+    return DepthdError(
+        f"cannot write the engine into {folder}: {error.strerror or error}",
+        "make room or give another --folder; engines built before are untouched",
+    )
 
 
 def remove(engine: Engine) -> None:
@@ -219,6 +231,7 @@ def combined(checksums: list[str]) -> str:
 def _describe(engine: Engine) -> dict[str, Any]:
     return {
         "model": engine.model,
+        "plan": engine.plan.name,
         "key": asdict(engine.key),
         "size_bytes": engine.size_bytes,
         "sha256": engine.sha256,
@@ -227,12 +240,28 @@ def _describe(engine: Engine) -> dict[str, Any]:
     }
 
 
+def _contents(description: Path) -> set[Path]:
+    """The plan and the maps of the engine described there; none if there is none."""
+    try:
+        engine = _read(description)
+    except (OSError, *_UNREADABLE):
+        return set()
+    return {engine.plan, engine.golden}
+
+
+def _unlink(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
 def _read(path: Path) -> Engine:
     content = json.loads(path.read_text())
     return Engine(
         model=content["model"],
         key=EngineKey(**content["key"]),
-        plan=path.with_suffix(".engine"),
+        description=path,
+        plan=path.with_name(content["plan"]),
         size_bytes=content["size_bytes"],
         sha256=content["sha256"],
         half_level=content["half_level"],

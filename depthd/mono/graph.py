@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 MICROSOFT = "com.microsoft"
 """The domain of ONNX Runtime's own operators."""
 
@@ -61,6 +63,11 @@ class Graph:
         weight = self._weights.get(name)
         return self.onnx.numpy_helper.to_array(weight) if weight is not None and len(weight.dims) == 1 else None
 
+    def weight(self, name: str) -> Any:
+        """The value of a weight of any shape; None for anything else."""
+        weight = self._weights.get(name)
+        return None if weight is None else self.onnx.numpy_helper.to_array(weight)
+
     def matrix(self, name: str) -> Any:
         """The value of a weight matrix that one node reads; None for anything else."""
         weight = self._weights.get(name)
@@ -106,3 +113,23 @@ def drop_unused(graph: Any) -> None:
             graph.node.remove(node)
     for weight in [weight for weight in graph.initializer if weight.name not in used]:
         graph.initializer.remove(weight)
+
+
+def shapes_of(model: Any) -> dict[str, tuple[int, ...]]:
+    """The shape of every value in an onnx model of fixed size, by running it once on zeros on the CPU."""
+    import onnxruntime
+    from onnx import helper
+
+    probe = type(model)()
+    probe.CopyFrom(model)
+    results = {value.name for value in model.graph.output}
+    inside = [name for node in model.graph.node for name in node.output if name and name not in results]
+    probe.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in inside)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    inputs = {value.name: np.zeros(value.shape, np.float32) for value in session.get_inputs()}
+    names = [*inputs, *(value.name for value in session.get_outputs())]
+    values = [*inputs.values(), *session.run(None, inputs)]
+    return {name: value.shape for name, value in zip(names, values, strict=True)}

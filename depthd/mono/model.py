@@ -75,6 +75,7 @@ class ModelCard(Section):
     origin: str = Field(description="Who made it, from what")
     limits: str = Field("", description="What it is known to do badly")
     input: str | None = Field(None, description="Name of the input; null: the first")
+    cpu_only: bool = Field(False, description="For ONNX Runtime on a CPU; no engine is built of it")
     right_input: str | None = Field(None, description="Name of the second input, of a stereo network")
     views: bool = Field(False, description="The input has an axis of views: 1, views, 3, height, width")
     output: str | None = Field(None, description="Name of the output; null: the first")

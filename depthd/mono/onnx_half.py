@@ -1,17 +1,11 @@
-"""The portable engine in half precision, on a GPU: the model is converted once for its size, kept as an
-engine beside TensorRT's, and checked against the golden maps whenever it is loaded.
-
-ONNX Runtime runs what the file says, so half precision is a file of its own: of fixed size (whatever follows
-from the size is computed beforehand, and the whole network can be captured in one CUDA graph), with each
-transformer's block in few operators, and float16 but for what overflows.
+"""The portable engine in half precision, on a GPU: the model is converted once for its size (half_network.py),
+kept as an engine beside TensorRT's, and checked against the golden maps whenever it is loaded.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import tempfile
-from collections.abc import Sequence
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,15 +15,12 @@ import numpy as np
 from depthd.errors import DepthdError
 from depthd.frame import Array
 from depthd.mono import engine_cache, golden, half
-from depthd.mono.blocks import fuse_blocks
 from depthd.mono.cuda_memory import DeviceMemory
-from depthd.mono.device import ANY_DEVICE
-from depthd.mono.engine_build import model_checksum
-from depthd.mono.engine_cache import PORTABLE, EngineKey
+from depthd.mono.device import ANY_DEVICE, find_device
+from depthd.mono.half_network import ALIKE, CUDA_OPTIONS, RECIPES, Network, Recipe, convert, half_key
 from depthd.mono.model import Model, ModelCard, input_size
 from depthd.mono.onnx import (
     Provider,
-    import_onnxruntime,
     input_of,
     one_line,
     open_session,
@@ -43,92 +34,19 @@ from depthd.mono.preprocess import Preprocessor
 
 log = logging.getLogger(__name__)
 
-CUDA_OPTIONS = {
-    # Without it, the norm of a residual sum adds up in half precision.
-    "enable_skip_layer_norm_strict_mode": "1",
-}
 RUNS_BEFORE_REPLAY = 3
 """ONNX Runtime captures at the third run; only what comes later is what every frame gets."""
+RUNS_TO_COMPARE = 30
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How a float32 network becomes one of half precision."""
+class _Candidate:
+    """A converted network that is right, and how long it takes."""
 
-    blocks: bool
-    """Whether transformer blocks are fused, whose normalisations then sum up in float32 by themselves."""
-    in_float32: Sequence[str]
-    level: int
-
-
-RECIPES = (
-    Recipe(True, half.REDUCING, 0),
-    *(Recipe(False, half.ALWAYS_FLOAT32, level) for level in half.LEVELS),
-)
-"""Fastest first. The first whose maps are right is taken; its number is the engine's `half_level`."""
-
-
-def half_key(model: Model, height: int, width: int) -> EngineKey:
-    """What a converted network must have been made of, and by what, to be used here."""
-    return EngineKey(
-        model_sha256=model_checksum(model),
-        height=height,
-        width=width,
-        precision="fp16",
-        runtime=PORTABLE,
-        version=str(import_onnxruntime().__version__),
-        gpu=ANY_DEVICE.name,
-        compute_capability=ANY_DEVICE.compute_capability,
-        driver=ANY_DEVICE.driver,
-    )
-
-
-def convert(model: Model, size: tuple[int, int], recipe: Recipe) -> bytes:
-    """The model as ONNX of this (height, width) in half precision; input and output stay float32.
-
-    Raises DepthdError where the onnx package is absent or the conversion fails.
-    """
-    with tempfile.TemporaryDirectory(prefix="depthd-") as folder:
-        fixed, out = Path(folder) / "fixed.onnx", Path(folder) / "half.onnx"
-        fix_size(model, size, fixed, recipe.blocks)
-        half.to_half(fixed, out, recipe.level, recipe.in_float32)
-        return out.read_bytes()
-
-
-def fix_size(model: Model, size: tuple[int, int], out: Path, blocks: bool = False) -> None:
-    """Writes a float32 copy whose input has this (height, width), with everything that follows from it
-    computed. Raises DepthdError.
-    """
-    onnx = half.import_onnx()
-    runtime = import_onnxruntime()
-    try:
-        proto = onnx.load(str(model.path))
-        if blocks:
-            found = fuse_blocks(proto)
-            log.debug("%s: %s", model.name, found)
-        dimensions = proto.graph.input[0].type.tensor_type.shape.dim
-        for dimension, value in zip(dimensions, _with_size(dimensions, size), strict=True):
-            dimension.dim_value = value
-        del proto.graph.value_info[:]
-        with contextlib.suppress(Exception):  # only helps; a network that cannot be inferred runs all the same
-            proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
-        options = runtime.SessionOptions()
-        options.log_severity_level = 4
-        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        options.optimized_model_filepath = str(out)
-        runtime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except DepthdError:
-        raise
-    except Exception as error:  # onnx and ONNX Runtime raise classes of their own, directly below Exception
-        raise DepthdError(
-            f"{model.name} cannot be given a fixed size: {one_line(error)}", "use mono.precision=fp32"
-        ) from None
-
-
-def _with_size(dimensions: Sequence[Any], size: tuple[int, int]) -> list[int]:
-    """One picture (and one view) of this size; axes that the file fixes stay."""
-    before = [dimension.dim_value or 1 for dimension in dimensions[:-3]]
-    return [*before, 3, *size]
+    number: int
+    content: bytes
+    worst_error: float
+    latency_ms: float
 
 
 class HalfOnnxEngine:
@@ -202,12 +120,13 @@ class HalfOnnxEngine:
 
     def _stored(self, size: tuple[int, int]) -> DeviceBinding | None:
         """The network that an earlier start converted, if it is right here too."""
-        engine = engine_cache.find_engine(self._folder, self._model.name, half_key(self._model, *size))
+        engine = engine_cache.find_engine(self._folder, self._model.name, self._key(size))
         if engine is None:
             return None
         try:
-            binding, result = self._checked(engine.read_plan(), size, golden.load_maps(engine.golden))
-        except (DepthdError, OSError, ValueError) as error:
+            recipe = RECIPES[engine.half_level]
+            binding, result = self._checked(engine.read_plan(), recipe, size, golden.load_maps(engine.golden))
+        except (DepthdError, OSError, ValueError, IndexError) as error:
             log.warning("%s is made again: %s", engine.plan.name, error)
             return None
         if result.failure:
@@ -218,25 +137,49 @@ class HalfOnnxEngine:
 
     def _converted(self, size: tuple[int, int]) -> DeviceBinding:
         expected = golden.reference_maps(self._model, *size)
-        failure = ""
+        best = self._fastest(size, expected)
+        binding, result = self._checked(best.content, RECIPES[best.number], size, expected)
+        if result.failure:
+            raise DepthdError(f"{self._model.name} in half precision: {result.failure}", "use mono.precision=fp32")
+        self._keep(size, expected, best)
+        return binding
+
+    def _fastest(self, size: tuple[int, int], expected: list[Array]) -> _Candidate:
+        """Of the recipes that are alike; one of the others only where none of these is right."""
+        best: _Candidate | None = None
+        failure, networks = "", dict[Network, bytes]()
         for number, recipe in enumerate(RECIPES):
+            if best is not None and number >= len(ALIKE):
+                break
             try:
-                content = convert(self._model, size, recipe)
-                binding, result = self._checked(content, size, expected)
+                content = networks.get(recipe.network) or convert(self._model, size, recipe.network)
+                networks[recipe.network] = content
+                binding, result = self._checked(content, recipe, size, expected, shares_stream=False)
             except DepthdError as error:
                 failure = error.what
                 continue
-            if not result.failure:
-                self._keep(size, content, expected, number, result.worst_error)
-                return binding
-            failure = result.failure
-        raise DepthdError(f"{self._model.name} in half precision: {failure}", "use mono.precision=fp32")
+            failure = result.failure or failure
+            if result.failure:
+                continue
+            found = _Candidate(number, content, result.worst_error, _latency_ms(binding))
+            log.info("%s: recipe %d takes %.2f ms", self._model.name, number, found.latency_ms)
+            if best is None or found.latency_ms < best.latency_ms:
+                best = found
+        if best is None:
+            raise DepthdError(f"{self._model.name} in half precision: {failure}", "use mono.precision=fp32")
+        return best
 
     def _checked(
-        self, content: bytes, size: tuple[int, int], expected: list[Array]
+        self,
+        content: bytes,
+        recipe: Recipe,
+        size: tuple[int, int],
+        expected: list[Array],
+        shares_stream: bool | None = None,
     ) -> tuple[DeviceBinding, golden.GoldenResult]:
         """Loads a converted network and compares its maps. Raises DepthdError where it does not run."""
-        binding = self._opened(content, size, expected[0].shape)
+        shares_stream = self._shares_stream if shares_stream is None else shares_stream
+        binding = self._opened(content, recipe, size, expected[0].shape, shares_stream)
         staged = [self._memory.host(array.shape, np.float32) for array in (binding.input, binding.output)]
 
         def infer(pixels: Array) -> Array:
@@ -254,22 +197,22 @@ class HalfOnnxEngine:
                 f"{self._model.name} in half precision fails: {one_line(error)}", "use mono.precision=fp32"
             ) from None
 
-    def _opened(self, content: bytes, size: tuple[int, int], map_size: tuple[int, ...]) -> DeviceBinding:
+    def _opened(
+        self, content: bytes, recipe: Recipe, size: tuple[int, int], map_size: tuple[int, ...], shares_stream: bool
+    ) -> DeviceBinding:
         """In one CUDA graph if every operator is on the GPU."""
+        options = {**CUDA_OPTIONS, **recipe.options, **(stream_options(self._memory) if shares_stream else {})}
         try:
-            session = self._session(content, cuda_graph=not self._shares_stream)
+            session = self._session(content, options, cuda_graph=not shares_stream)
         except DepthdError as error:
             log.info("%s runs without a CUDA graph: %s", self._model.name, error.what)
-            session = self._session(content, cuda_graph=False)
+            session = self._session(content, options, cuda_graph=False)
         names = input_of(session, self._model)[0], output_of(session, self._model)
         rank = next(len(out.shape) for out in session.get_outputs() if out.name == names[1])
         shape = (*(1,) * (rank - 2), *map_size)
-        return DeviceBinding(
-            session, self.card, names, size, shape, self._picture_size, self._memory, self._shares_stream
-        )
+        return DeviceBinding(session, self.card, names, size, shape, self._picture_size, self._memory, shares_stream)
 
-    def _session(self, content: bytes, cuda_graph: bool) -> Any:
-        options = {**CUDA_OPTIONS, **(stream_options(self._memory) if self._shares_stream else {})}
+    def _session(self, content: bytes, options: dict[str, str], cuda_graph: bool) -> Any:
         session = open_session(self._model, self._threads, (self._provider,), cuda_graph, content, options)
         if provider_of(session) != self._provider:
             raise DepthdError(f"ONNX Runtime's {self._provider} provider does not load here", _PROVIDER_REMEDY)
@@ -283,27 +226,37 @@ class HalfOnnxEngine:
         self._memory.copy_out(self._host_output if out is None else out, binding.output)
         self._memory.synchronize()
 
-    def _keep(
-        self, size: tuple[int, int], content: bytes, expected: list[Array], number: int, worst_error: float
-    ) -> None:
-        key = half_key(self._model, *size)
+    def _keep(self, size: tuple[int, int], expected: list[Array], made: _Candidate) -> None:
         try:
             engine = engine_cache.place(
                 self._folder,
                 self._model.name,
-                key,
-                content,
+                self._key(size),
+                made.content,
                 lambda path: golden.save_maps(path, expected),
-                half_level=number,
-                worst_error=worst_error,
+                half_level=made.number,
+                worst_error=made.worst_error,
             )
         except DepthdError as error:
             log.warning("the converted network is not kept: %s", error.what)
             return
-        self._say(engine.plan.name, number, worst_error)
+        self._say(engine.plan.name, made.number, made.worst_error)
+
+    def _key(self, size: tuple[int, int]) -> engine_cache.EngineKey:
+        return half_key(self._model, *size, find_device() or ANY_DEVICE)
 
     def _say(self, name: str, number: int, worst_error: float) -> None:
         log.info("%s: half precision, recipe %d, off by %.2g (relative L2) from float32", name, number, worst_error)
+
+
+def _latency_ms(binding: DeviceBinding) -> float:
+    """Median of the network alone, from and to the device."""
+    times = []
+    for _ in range(RUNS_TO_COMPARE):
+        begin = time.perf_counter()
+        binding.run_network()
+        times.append(1e3 * (time.perf_counter() - begin))
+    return float(np.median(times))
 
 
 _PROVIDER_REMEDY = "pip install onnxruntime-gpu for the installed CUDA, or use mono.precision=fp32"

@@ -192,6 +192,14 @@ def test_a_file_that_is_no_onnx_is_one_line(tmp_path: Path) -> None:
         built(stand_in(), Model("bad", default_card("bad.onnx"), path), tmp_path, "fp32")
 
 
+def test_a_folder_that_cannot_be_written_is_known_before_the_build(tiny, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    steps = Steps()
+    with pytest.raises(DepthdError, match=r"cannot write the engine into .*/file/engines: Not a directory"):
+        built(stand_in(), tiny, tmp_path / "file" / "engines", "fp32", progress=steps)
+    assert steps.phases == []
+
+
 def test_a_model_with_data_beside_it_has_another_key_when_the_data_changes(tiny, tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(b"graph")

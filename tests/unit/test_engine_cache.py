@@ -3,7 +3,9 @@
 import errno
 import json
 import logging
-from dataclasses import fields, replace
+import subprocess
+import sys
+from dataclasses import astuple, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +76,14 @@ def test_building_again_replaces_the_engine(tmp_path: Path) -> None:
     placed(tmp_path, plan=b"new")
     assert len(list_engines(tmp_path)) == 1
     assert find_engine(tmp_path, "small", KEY).read_plan() == b"new"
+    assert len(names(tmp_path)) == 3
+
+
+def test_building_the_same_again_leaves_it_there(tmp_path: Path) -> None:
+    placed(tmp_path)
+    before = names(tmp_path)
+    assert placed(tmp_path).read_plan() == b"plan"
+    assert names(tmp_path) == before
 
 
 @pytest.mark.parametrize("refuses", ["golden", "plan", "rename"])
@@ -92,6 +102,52 @@ def test_a_full_disk_leaves_the_old_engine_and_no_parts(tmp_path: Path, monkeypa
     monkeypatch.undo()
     assert names(tmp_path) == before
     assert find_engine(tmp_path, "small", KEY).read_plan() == b"plan"
+
+
+KILL_AT_EVERY_STEP = """
+import os, sys
+from pathlib import Path
+from depthd.mono.engine_cache import EngineKey, place
+
+key = EngineKey(*eval(sys.argv[2]))
+
+def put(folder, text):
+    place(folder, "small", key, text.encode(), lambda path: path.write_text(f"maps of {text}"))
+
+def killed_after(steps, folder):
+    def count(event, arguments):
+        nonlocal steps
+        is_step = event in ("open", "os.rename", "os.remove") and str(arguments[0]).startswith(str(folder))
+        steps -= is_step
+        if is_step and steps < 0:
+            os._exit(9)
+    sys.addaudithook(count)
+    put(folder, "new")
+    os._exit(0)
+
+for steps in range(100):
+    folder = Path(sys.argv[1], f"{steps:02}")
+    put(folder, "old")
+    child = os.fork() or killed_after(steps, folder)
+    if os.waitpid(child, 0)[1] == 0:
+        break
+"""
+
+
+def test_a_build_that_is_killed_at_any_step_leaves_the_old_engine_or_the_new_one_whole(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILL_AT_EVERY_STEP, str(tmp_path), repr(astuple(KEY))], check=True)
+    found = []
+    for folder in sorted(tmp_path.iterdir()):
+        engine = find_engine(folder, "small", KEY)
+        found.append(engine.read_plan())
+        assert engine.golden.read_bytes() == b"maps of " + found[-1]
+        prune(folder, lambda _: "")
+        assert find_engine(folder, "small", KEY) == engine
+        assert len(names(folder)) == 3
+    assert len(found) < 100
+    assert found.count(b"old") >= 8
+    assert found.count(b"new") >= 3
+    assert found == sorted(found, reverse=True)
 
 
 def test_a_description_that_is_garbage_is_no_engine(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fakes.tensorrt_module import make_tensorrt
 
-from depthd import engines
+from depthd import engines, weights
 from depthd.errors import UsageError
 from depthd.mono import engine_build, engine_cache
 from depthd.mono.device import Device
@@ -101,4 +101,33 @@ def test_the_commands_build_list_and_prune_real_engines(tmp_path: Path) -> None:
     engine.plan.write_bytes(b"truncated")
     assert "is truncated" in run("list")
     assert "removed depthd-small-160x96-fp32-" in run("prune")
+    assert "no engines in" in run("list")
     assert list((tmp_path / "engines").iterdir()) == []
+
+
+def test_all_means_every_model_that_can_be_an_engine_and_goes_on_behind_one_that_cannot(tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed: pip install tensorrt-rtx")
+    weights.add(WEIGHTS_DIR / "depthd-small-int8.onnx", "relative_inverse", tmp_path, "a-refused", 32, 96)
+    weights.add(WEIGHTS_DIR / "depthd-small.onnx", "relative_inverse", tmp_path, "b-taken", 32, 96)
+    command = [sys.executable, "-c", "from depthd.cli_engine import app; app(standalone_mode=False)"]
+    wanted = ["build", "--all", "--sizes", "96", "--precision", "fp32", "--folder", str(tmp_path)]
+    done = subprocess.run([*command, *wanted], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 1
+    assert "not every engine of a-refused was built" in done.stderr
+    assert "a-refused: " in done.stderr
+    assert [engine.model for engine in engine_cache.list_engines(tmp_path / "engines")] == ["b-taken", "depthd-small"]
+
+
+def test_an_engine_that_is_damaged_is_built_again_without_being_asked(tmp_path: Path, caplog, monkeypatch) -> None:
+    monkeypatch.setattr(engines, "find_device", lambda: GPU)
+    api = TensorRt(make_tensorrt(), "tensorrt")
+    target = engines.Target(find_model("depthd-small"), 96, 160)
+    engine, is_new = engines.build(api, target, "fp32", tmp_path, None)
+    assert is_new
+    assert engines.build(api, target, "fp32", tmp_path, None) == (engine, False)
+    for path, text in ((engine.plan, "is truncated"), (engine.golden, "is built again")):
+        path.write_bytes(b"short")
+        caplog.clear()
+        assert engines.build(api, target, "fp32", tmp_path, None) == (engine, True)
+        assert text in caplog.text
+        assert engines.build(api, target, "fp32", tmp_path, None) == (engine, False)

@@ -77,3 +77,28 @@ def test_attention_in_an_export_becomes_one_operator(tmp_path: Path) -> None:
         expected = model(pixels).predicted_depth.numpy()
     (found,) = session.run(None, {"pixel_values": pixels.numpy()})
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_an_export_is_rewritten_for_a_gpu_as_a_whole_and_gives_the_same(tmp_path: Path) -> None:
+    import onnx
+    import onnxruntime
+
+    from depthd.mono.convolutions import resize_channels_last, simplify_convolutions
+    from depthd.mono.graph import shapes_of
+    from depthd.mono.half_network import fix_size
+    from depthd.mono.model import Model, default_card
+
+    small_model("relative").save_pretrained(tmp_path / "checkpoint")
+    path = tmp_path / "small.onnx"
+    export_onnx(tmp_path / "checkpoint", path)
+    pixels = np.random.default_rng(0).normal(size=(1, 3, 70, 126)).astype(np.float32)
+    (expected,) = onnxruntime.InferenceSession(path).run(None, {"pixel_values": pixels})
+    fix_size(Model("small", default_card("small.onnx"), path), (70, 126), tmp_path / "fixed.onnx", blocks=True)
+    proto = onnx.load(tmp_path / "fixed.onnx")
+    found = simplify_convolutions(proto, shapes_of(proto))
+    assert found == {"Patches": 1, "ResizeLast": 4, "Tokens": 4, "OneChannel": 1}
+    assert resize_channels_last(proto, shapes_of(proto)) == 5
+    kinds = [node.op_type for node in proto.graph.node]
+    assert (kinds.count("Attention"), kinds.count("SkipLayerNormalization")) == (4, 8)
+    (found_map,) = onnxruntime.InferenceSession(proto.SerializeToString()).run(None, {"pixel_values": pixels})
+    np.testing.assert_allclose(found_map, expected, rtol=1e-5, atol=1e-5)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import vit_dpt
 from fakes.device_memory import QueuedMemory
@@ -12,7 +13,7 @@ from fakes.device_memory import QueuedMemory
 from depthd import engines
 from depthd.config import MonoConfig
 from depthd.errors import DepthdError
-from depthd.mono import engine_cache, golden, onnx_half, open_engine
+from depthd.mono import engine_cache, golden, half_network, onnx_half, open_engine
 from depthd.mono.fallback import FirstThatWorks
 from depthd.mono.model import Model, default_card, find_model
 from depthd.mono.onnx import OnnxEngine
@@ -69,7 +70,7 @@ def test_what_is_kept_is_half_precision_of_a_fixed_size_with_whole_attentions(ti
     proto = onnx.load_from_string(kept.read_plan())
     assert [d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim] == [1, 3, 70, 126]
     kinds = [node.op_type for node in proto.graph.node]
-    assert kinds.count("MultiHeadAttention") == vit_dpt.TINY.layers
+    assert kinds.count("Attention") == vit_dpt.TINY.layers
     assert kinds.count("SkipLayerNormalization") == 2 * vit_dpt.TINY.layers
     assert "Shape" not in kinds
     heavy = [w for w in proto.graph.initializer if len(w.dims) >= 2 and int(np.prod(w.dims)) > 1000]
@@ -113,9 +114,9 @@ def test_a_folder_that_cannot_be_written_costs_only_the_conversion(tiny: Model, 
 def test_a_recipe_that_is_wrong_is_passed_over(tiny: Model, tmp_path: Path, monkeypatch) -> None:
     good = onnx_half.convert
 
-    def first_is_wrong(model: Model, size: tuple[int, int], recipe: onnx_half.Recipe) -> bytes:
-        content = good(model, size, recipe)
-        if recipe is not onnx_half.RECIPES[0]:
+    def fastest_are_wrong(model: Model, size: tuple[int, int], network: half_network.Network) -> bytes:
+        content = good(model, size, network)
+        if not network.blocks:
             return content
         proto = onnx.load_from_string(content)
         norm = next(node for node in proto.graph.node if node.op_type == "LayerNormalization")
@@ -123,10 +124,10 @@ def test_a_recipe_that_is_wrong_is_passed_over(tiny: Model, tmp_path: Path, monk
         scale.CopyFrom(onnx.numpy_helper.from_array(np.zeros(scale.dims, np.float16), scale.name))
         return proto.SerializeToString()
 
-    monkeypatch.setattr(onnx_half, "convert", first_is_wrong)
+    monkeypatch.setattr(onnx_half, "convert", fastest_are_wrong)
     engine_of(tiny, tmp_path).prepare(90, 160)
     (kept,) = engine_cache.list_engines(tmp_path)
-    assert kept.half_level == 1
+    assert kept.half_level == len(half_network.ALIKE)
 
 
 def test_where_no_recipe_is_right_float32_takes_over(tiny: Model, tmp_path: Path, monkeypatch, caplog) -> None:
@@ -143,7 +144,7 @@ def test_where_no_recipe_is_right_float32_takes_over(tiny: Model, tmp_path: Path
 
 
 def test_a_provider_that_is_not_here_is_refused(tiny: Model, tmp_path: Path) -> None:
-    if onnx_half.import_onnxruntime().get_device() == "GPU":
+    if onnxruntime.get_device() == "GPU":
         pytest.skip("this ONNX Runtime has CUDA")
     engine = HalfOnnxEngine(tiny, tmp_path, QueuedMemory(), 1, SHORT_PX)
     with pytest.raises(DepthdError, match="cuda provider does not load here"):
@@ -165,7 +166,7 @@ def test_engine_list_and_prune_know_converted_networks(tmp_path: Path) -> None:
     assert [why for _, why in engines.list_engines(None, tmp_path)] == [""]
     assert engines.prune(None, tmp_path) == []
     description = next(folder.glob("*.json"))
-    version = onnx_half.import_onnxruntime().__version__
+    version = f"{onnxruntime.__version__}, conversion {half_network.CONVERSION}"
     description.write_text(description.read_text().replace(f'"version": "{version}"', '"version": "1.0"'))
     ((_, why),) = engines.list_engines(None, tmp_path)
     assert why == f"runtime version is {version}, the engine was built for 1.0"

@@ -116,14 +116,31 @@ def test_another_file_than_the_card_means_is_refused_and_removed(tmp_path: Path,
 
 def test_a_file_without_a_known_checksum_is_pinned_when_first_fetched(tmp_path: Path, hub: LoopbackHub) -> None:
     folder = folder_with(tmp_path, sha256=None)
-    path = weights.pull("tested", folder, endpoint=hub.endpoint)
-    assert load_manifest(folder).pins == {"tested.onnx": hashlib.sha256(CONTENT).hexdigest()}
+    notes: list[str] = []
+    path = weights.pull("tested", folder, endpoint=hub.endpoint, note=notes.append)
+    sha256 = hashlib.sha256(CONTENT).hexdigest()
+    assert load_manifest(folder).pins == {"tested.onnx": sha256}
+    held = f"{folder / LOCAL_MANIFEST} now holds it to {sha256[:12]}…"
+    assert notes == [f"tested.onnx had no checksum to compare with; {held}"]
     path.write_bytes(b"changed")
     with pytest.raises(DepthdError, match="damaged or another version"):
         find_model("tested", folder=folder)
     hub.files["someone/net/onnx/m.onnx"] = b"changed too"
     with pytest.raises(DepthdError, match="the hub sent another"):
         weights.pull("tested", folder, endpoint=hub.endpoint)
+
+
+def test_a_file_brought_by_hand_without_a_known_checksum_is_pinned_when_first_verified(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, sha256=None)
+    (folder / "tested.onnx").write_bytes(CONTENT)
+
+    def verified() -> weights.ModelState:
+        return next(state for state in weights.verify(folder) if state.name == "tested")
+
+    assert "tested.onnx had no checksum to compare with" in verified().detail
+    assert verified().detail == str(folder / "tested.onnx")
+    (folder / "tested.onnx").write_bytes(b"changed")
+    assert verified().state == "damaged"
 
 
 @pytest.mark.parametrize("status", [404, 401, 403, 500])
@@ -147,7 +164,9 @@ def test_no_network_says_which_file_to_bring_and_where_to_put_it(tmp_path: Path)
         folder = folder_with(tmp_path)
         with pytest.raises(DepthdError) as caught:
             weights.pull("tested", folder, endpoint=endpoint)
-    assert f"save it as {folder / 'tested.onnx'}, and run `depthd weights verify`" in str(caught.value)
+    assert f"save it as {folder / 'tested.onnx'}, and run `depthd weights verify --folder {folder}`" in str(
+        caught.value
+    )
 
 
 def test_what_was_brought_by_hand_is_taken(tmp_path: Path) -> None:
@@ -260,6 +279,13 @@ def test_a_file_is_added_with_a_card_of_its_own(tmp_path: Path) -> None:
         weights.add(mine, "metric_depth", folder)
 
 
+def test_a_file_takes_the_place_of_no_model_that_came_with_depthd(tmp_path: Path) -> None:
+    shipped = WEIGHTS_DIR / "depthd-small.onnx"
+    with pytest.raises(UsageError, match="another model is called depthd-small; give --name"):
+        weights.add(shipped, "metric_depth", tmp_path)
+    assert weights.add(shipped, "metric_depth", tmp_path, "mine", 32, 320).title == "mine"
+
+
 def test_a_file_that_is_no_network_is_not_added(tmp_path: Path) -> None:
     folder = tmp_path / "weights"
     text = tmp_path / "text.onnx"
@@ -270,6 +296,22 @@ def test_a_file_that_is_no_network_is_not_added(tmp_path: Path) -> None:
     with pytest.raises(DepthdError, match="depthd needs one float32 input of rank 4"):
         weights.add(flat, "metric_depth", folder)
     assert not folder.exists()
+
+
+def test_a_network_that_fails_at_the_size_given_is_not_added(tmp_path: Path) -> None:
+    with pytest.raises(DepthdError, match="fails at 924x518 px"):
+        weights.add(WEIGHTS_DIR / "depthd-small.onnx", "relative_inverse", tmp_path, "mine")
+    assert not (tmp_path / "mine.onnx").exists()
+
+
+def test_a_network_that_gives_more_than_a_map_is_not_added(tmp_path: Path) -> None:
+    pixels = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, "h", "w"])
+    same = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3, "h", "w"])
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [pixels], [same])
+    path = tmp_path / "colours.onnx"
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    with pytest.raises(DepthdError, match="depthd needs one float32 map per picture"):
+        weights.add(path, "relative_inverse", tmp_path / "weights")
 
 
 def test_a_wrong_output_kind_is_a_usage_error(tmp_path: Path) -> None:
