@@ -84,7 +84,7 @@ def _flicker(frames: list[Case]) -> dict[str, float]:
     values = {}
     for prefix, given in (("", frames), ("fit_", still_mono)):
         ours = _deviation(given, hole, {})
-        alone = _deviation(given, hole, {"memory_decay": 0.0, "alignment_decay": 0.0})
+        alone = _deviation(given, hole, {"mono_decay": 0.0, "memory_decay": 0.0, "alignment_decay": 0.0})
         flicker, without = f"{prefix}flicker", f"{prefix}without_memory"
         values |= {flicker: ours, without: alone, f"{prefix}ratio": ours / alone}
     return values
