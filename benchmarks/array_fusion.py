@@ -1,7 +1,7 @@
 """The fusion without kernels of its own, as yardsticks: the specification on CuPy arrays, and its core in PyTorch.
 
 The CuPy version is depthd/fusion/reference.py itself, word for word, with CuPy in NumPy's place (but for one method
-that CuPy lacks). PyTorch has another interface, so there only what costs most is written again: cells, eight steps of
+that CuPy lacks). PyTorch has another interface, so there only what costs most is written again: cells, the steps of
 the fit, and the merge; no consensus, no memory, no alignment. It is a lower bound of what the whole would take.
 """
 

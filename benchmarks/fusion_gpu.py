@@ -114,7 +114,7 @@ def _array_times(
             torch.cuda.synchronize()
             times.append((time.perf_counter_ns() - begin_ns) * 1e-3)
         what = "torch.compile" if compiled else "PyTorch"
-        yield f"{what}: only cells, eight fit steps and merge, wall clock", np.array(times[20:]), 0
+        yield f"{what}: only cells, fit steps and merge, wall clock", np.array(times[20:]), 0
 
 
 def _captured(stream: Any, launch: Any, stereo: Array, mono: Array, out: FusedPlanes) -> Any:

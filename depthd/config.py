@@ -236,7 +236,7 @@ class FusionConfig(Section):
         0.1, description="smaller relative differences in inverse depth never overrule stereo"
     )
     mono_decay: Fraction = Field(
-        0.85, description="share of the network's flicker that is carried over from the frame before; 0 = none"
+        0.85, description="weight that the frame before keeps, so that filled depth does not flicker; 0 = none"
     )
     memory_decay: Fraction = Field(
         0.9, description="weight that the samples of earlier frames keep from one frame to the next; 0 = none"

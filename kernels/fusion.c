@@ -1,4 +1,4 @@
-/* The six steps in their order, and the memory they work in. */
+/* The steps in their order, and the memory they work in. */
 #include "fusion_internal.h"
 
 #include <unistd.h>

@@ -1,4 +1,5 @@
-/* The fusion on a GPU, in four kernels: steady mono, cells, fit and alignment, merge. depthd/fusion/reference.py is the specification.
+/* The fusion on a GPU, in four kernels: steady mono, cells, fit and alignment, merge. depthd/fusion/reference.py is the
+ * specification.
  *
  * Compiled at run time by depthd/fusion/cuda.py for one picture size: the sizes below are constants, so that divisions by
  * them cost nothing. What a person may change while it runs lies in device memory (Settings), so no graph is rebuilt for it.

@@ -124,7 +124,7 @@ class CudaFusion:
         k, b = self._kernels, self._buffers
         blocks = -(-mono.size // program.STEADY_PX)
         arguments = (mono, self._steady_for(mono.shape), np.int32(mono.size), b.settings, b.state)
-        k.steady((blocks,), (256,), arguments)
+        k.steady((blocks,), (program.STEADY_THREADS,), arguments)
 
     def launch_cells(self, stereo_depth_m: Array, mono: Array, out: FusedPlanes) -> None:
         """The second kernel; `out` is not used."""

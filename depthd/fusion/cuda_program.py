@@ -18,12 +18,14 @@ THREADS = 512
 CLUSTERS = 4
 """That look for where to start, each with a part of the hypotheses; one goes on."""
 CELL_THREADS = 128
-MERGE_THREADS = POINT_THREADS = 256
-STEADY_PX = 1024
-"""Pixels of the network's map that a block of 256 threads takes."""
+STEADY_THREADS = MERGE_THREADS = POINT_THREADS = 256
+STEADY_PX = 4 * STEADY_THREADS
+"""Pixels of the network's map that a block takes."""
 MEMORY_BLOCKS = 64
 OPTIONS = ("--std=c++17", "--prec-div=false", "--prec-sqrt=false")
 """Of the compiler: divisions and roots to within two units in the last place, which is a few instructions each."""
+TilesOfNodes = list[list[tuple[int, int]]]
+"""For each node along one axis: the tiles that have cells near it, as (tile, its first node)."""
 PLACE = np.dtype([("index", "i4"), ("part", "f4")])
 SETTINGS_FIELDS = (
     "stereo_noise", "stereo_inverse_minimum", "stereo_inverse_maximum", "inverse_minimum", "inverse_maximum",
@@ -98,9 +100,8 @@ def _nodes_of_tile(cells: int, tiles: int, step: float) -> int:
     return max(_node(min(first + size, cells) - 1, step) + 2 - _node(first, step) for first in firsts)
 
 
-def node_tiles(p: Parameters) -> tuple[list[list[tuple[int, int]]], list[list[tuple[int, int]]]]:
-    """For each column and each row of nodes: the tiles that have cells near it, one after the other, each with its
-    first node."""
+def node_tiles(p: Parameters) -> tuple[TilesOfNodes, TilesOfNodes]:
+    """Of the columns and of the rows of nodes; a node's tiles one after the other."""
     across = tiling(p)[0]
     return (
         _tiles_of_nodes(p.columns, across, p.grid_step, p.grid_columns),
@@ -108,9 +109,9 @@ def node_tiles(p: Parameters) -> tuple[list[list[tuple[int, int]]], list[list[tu
     )
 
 
-def _tiles_of_nodes(cells: int, tiles: int, step: float, nodes: int) -> list[list[tuple[int, int]]]:
+def _tiles_of_nodes(cells: int, tiles: int, step: float, nodes: int) -> TilesOfNodes:
     size = -(-cells // tiles)
-    near: list[list[tuple[int, int]]] = [[] for _ in range(nodes)]
+    near: TilesOfNodes = [[] for _ in range(nodes)]
     for tile in range(-(-cells // size)):
         first = _node(tile * size, step)
         for node in range(first, _node(min((tile + 1) * size, cells) - 1, step) + 2):
@@ -118,11 +119,11 @@ def _tiles_of_nodes(cells: int, tiles: int, step: float, nodes: int) -> list[lis
     return near
 
 
-def _most(tiles: list[list[tuple[int, int]]]) -> int:
+def _most(tiles: TilesOfNodes) -> int:
     return max(len(near) for near in tiles)
 
 
-def _as_node_tiles(tiles: list[list[tuple[int, int]]]) -> Array:
+def _as_node_tiles(tiles: TilesOfNodes) -> Array:
     """`NodeTiles` of kernels/cuda/state.cuh."""
     table = np.zeros((len(tiles), 2 + _most(tiles)), np.int32)
     for row, near in zip(table, tiles, strict=True):

@@ -1,9 +1,9 @@
 """The fusion, told in plain NumPy and float64. This file is the specification of the C and CUDA code.
 
-A frame goes through: cells -> consensus -> fit -> align -> merge. Inverse depth is written rho (1/m), and x
-is mono turned so that inverse depth is linear in it: rho = scale * x + shift. A *cell* is a small square of
-pixels, the unit of the fit; the *grid* is a coarse lattice over the picture and over inverse depth, the unit
-of the local alignment.
+A frame goes through: steady mono -> cells -> consensus -> fit -> align -> merge. Inverse depth is written rho
+(1/m), and x is mono turned so that inverse depth is linear in it: rho = scale * x + shift. A *cell* is a small
+square of pixels, the unit of the fit; the *grid* is a coarse lattice over the picture and over inverse depth,
+the unit of the local alignment.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class Memory:
     line.
 
     `line` holds over the whole picture and is what is published; `aligned` is the same after the alignment's
-    turns.
+    turns. `x` is mono and `predicted` the cells' inverse depth (1/m) of the frame before, both without flicker.
     """
 
     samples: Array = field(default_factory=lambda: np.zeros((3, MEMORY_BINS)))
@@ -148,7 +148,7 @@ class Memory:
         self.predicted = np.empty((0, 0))
 
 
-# 1. Mask and sample -----------------------------------------------------------
+# 0. Steady mono ---------------------------------------------------------------
 
 
 def mono_as_linear(mono: Array, kind: MonoKind) -> Array:
@@ -178,6 +178,9 @@ def steady_mono(x: Array, memory: Memory, p: Parameters) -> Array:
         x = steady(x, memory.x, Scene(math.inf, memory.softening).unit(line.at(x), p) / line.scale, p)
     memory.x = x
     return x
+
+
+# 1. Mask and sample -----------------------------------------------------------
 
 
 def upsample(small: Array, height: int, width: int) -> Array:
@@ -695,7 +698,7 @@ def contradicted(stereo_rho: Array, predicted: Array, alignment: Alignment | Non
     return (nearer_by < -far_gate) | (nearer_by > near_gate)
 
 
-# The six steps in their order -------------------------------------------------
+# The steps in their order -----------------------------------------------------
 
 
 class ReferenceFusion:

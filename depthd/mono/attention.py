@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from depthd.mono.graph import Graph
+from depthd.mono.graph import Graph, ints_of
 
 HEADS_FIRST = [0, 2, 1, 3]
 """(picture, token, head, width) <-> (picture, head, token, width)."""
@@ -55,7 +55,7 @@ def _fuse(graph: Graph, softmax: Any) -> bool:
     if heads_last is not None and heads_last.op_type == "Reshape" and len(_parts(graph, heads_last.input[1])) == 4:
         # PyTorch's exporter gives the product its own shape once more.
         heads_last = graph.only_consumer(heads_last.output[0])
-    if heads_last is None or heads_last.op_type != "Transpose" or _permutation(heads_last) != HEADS_FIRST:
+    if heads_last is None or heads_last.op_type != "Transpose" or ints_of(heads_last, "perm") != HEADS_FIRST:
         return False
     merged = graph.only_consumer(heads_last.output[0])
     shapes_fit = key.transposed and not query.transposed and not value.transposed and value.factor == 1.0
@@ -83,8 +83,8 @@ def _operand(graph: Graph, name: str) -> _Operand | None:
     name, factor = _behind_factors(graph, name)
     order = [0, 1, 2, 3]
     node = graph.producer.get(name)
-    while node is not None and node.op_type == "Transpose" and len(_permutation(node)) == 4:
-        order = [_permutation(node)[axis] for axis in order]
+    while node is not None and node.op_type == "Transpose" and len(ints_of(node, "perm")) == 4:
+        order = [ints_of(node, "perm")[axis] for axis in order]
         name, more = _behind_factors(graph, node.input[0])
         factor *= more
         node = graph.producer.get(name)
@@ -130,7 +130,3 @@ def _behind_factors(graph: Graph, name: str) -> tuple[str, float]:
         else:
             break
     return name, factor
-
-
-def _permutation(node: Any) -> list[int]:
-    return next((list(a.ints) for a in node.attribute if a.name == "perm"), [])

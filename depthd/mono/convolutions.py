@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from depthd.frame import Array
-from depthd.mono.graph import Graph, drop_unused
+from depthd.mono.graph import Graph, drop_unused, ints_of
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Of values in a network of fixed size, by name."""
@@ -75,7 +75,7 @@ def _multiply_patches(graph: Graph, shapes: Shapes) -> int:
             or not _is_plain(conv, _stride_of_kernel(weight))
             or tokens is None
             or tokens.op_type != "Transpose"
-            or _ints(tokens, "perm") != [0, 2, 1]
+            or ints_of(tokens, "perm") != [0, 2, 1]
             or len(shape) != 4
             or shape[0] != 1
         ):
@@ -246,9 +246,9 @@ def _tokens_behind(graph: Graph, picture: str, shapes: Shapes) -> str | None:
     if last is None or first is None or len(shape) != 4 or shape[0] != 1:
         return None
     if (last.op_type, first.op_type) == ("Transpose", "Reshape"):
-        fits = _ints(last, "perm") == CHANNELS_FIRST
+        fits = ints_of(last, "perm") == CHANNELS_FIRST
     else:
-        fits = (last.op_type, first.op_type) == ("Reshape", "Transpose") and _ints(first, "perm") == [0, 2, 1]
+        fits = (last.op_type, first.op_type) == ("Reshape", "Transpose") and ints_of(first, "perm") == [0, 2, 1]
     tokens = str(first.input[0])
     return tokens if fits and shapes.get(tokens) == (1, shape[2] * shape[3], shape[1]) else None
 
@@ -265,7 +265,7 @@ def _sizes(graph: Graph, resize: Any, shapes: Shapes) -> tuple[tuple[int, ...], 
     by_sizes = len(resize.input) == 4 and not resize.input[2]
     scales = graph.constant(resize.input[2]) if len(resize.input) > 2 and resize.input[2] else None
     by_sizes |= scales is not None and np.array_equal(scales * np.array(before), after)
-    plain = not numbers.get("antialias") and not numbers.get("exclude_outside") and not _ints(resize, "axes")
+    plain = not numbers.get("antialias") and not numbers.get("exclude_outside") and not ints_of(resize, "axes")
     same = len(before) == len(after) == 4 and before[:2] == after[:2] and before[0] == 1
     return (before, after) if is_bilinear and stays_inside and by_sizes and plain and same else None
 
@@ -291,11 +291,11 @@ def _is_plain(conv: Any, stride: int) -> bool:
     group = next((a.i for a in conv.attribute if a.name == "group"), 1)
     return (
         stride > 0
-        and (_ints(conv, "strides") or [1, 1]) == [stride, stride]
-        and not any(_ints(conv, "pads"))
-        and not any(_ints(conv, "output_padding"))
-        and not _ints(conv, "output_shape")
-        and set(_ints(conv, "dilations")) <= {1}
+        and (ints_of(conv, "strides") or [1, 1]) == [stride, stride]
+        and not any(ints_of(conv, "pads"))
+        and not any(ints_of(conv, "output_padding"))
+        and not ints_of(conv, "output_shape")
+        and set(ints_of(conv, "dilations")) <= {1}
         and texts.get("auto_pad", "NOTSET") in ("NOTSET", "VALID")
         and group == 1
     )
@@ -307,7 +307,3 @@ def _bias(graph: Graph, conv: Any) -> Array | None:
 
 def _nodes(graph: Graph, kind: str) -> list[Any]:
     return [node for node in graph.graph.node if node.op_type == kind and node.domain in ("", "ai.onnx")]
-
-
-def _ints(node: Any, name: str) -> list[int]:
-    return next((list(a.ints) for a in node.attribute if a.name == name), [])

@@ -102,6 +102,11 @@ class Graph:
             model.opset_import.append(self.onnx.helper.make_opsetid(MICROSOFT, 1))
 
 
+def ints_of(node: Any, attribute: str) -> list[int]:
+    """A node's attribute that is a list of integers; empty if it has none of that name."""
+    return next((list(a.ints) for a in node.attribute if a.name == attribute), [])
+
+
 def drop_unused(graph: Any) -> None:
     """Removes nodes whose outputs nobody reads, and the weights that only they read."""
     while True:

@@ -138,8 +138,7 @@ class OnnxEngine:
         """Runs once and returns the output."""
         assert self._preprocessor is not None
         pixels = as_input(self._preprocessor.buffer, self.card)
-        output = _run(self._session, self._model, self._input_name, self._output_name, pixels)
-        return output
+        return _run(self._session, self._model, self._input_name, self._output_name, pixels)
 
     def _bind(self, output: Array) -> None:
         """Input and output stay where they are; a provider on a GPU copies from and to them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -21,13 +22,13 @@ PASSED_ON = ("left", "stereo_depth")
 @dataclass(frozen=True)
 class DeviceSlot:
     """One slot on the device. device: its planes there, by name, as the slot has them. host: where each is copied to
-    from there; empty where the device writes into the slot itself.
+    from there; empty where the device writes into the slot itself. copies: (to, from) of the planes that are made on
+    the device, those side by side at once.
     """
 
     device: dict[str, Array]
     host: dict[str, Array]
     copies: tuple[tuple[Array, Array], ...] = ()
-    """Where to and from where the planes that are made on the device are copied: those side by side at once."""
 
     @property
     def planes(self) -> FusedPlanes:
@@ -108,20 +109,15 @@ def _copies(
     host: Array, views: dict[str, Array], device: Array, start: int, offsets: dict[str, int]
 ) -> tuple[tuple[Array, Array], ...]:
     """Bytes in the slot and on the device, each a row of planes with nothing but padding between them."""
-    runs: list[list[int]] = []
-    before = ""
-    for name in sorted(offsets, key=lambda name: offsets[name]):
-        begin, end = offsets[name], offsets[name] + views[name].nbytes
-        if name in PASSED_ON:
-            before = name
-            continue
-        if runs and before not in PASSED_ON:
-            runs[-1][1] = end
-        else:
-            runs.append([begin, end])
-        before = name
-    origin = min(int(view.ctypes.data) for view in views.values()) - int(host.ctypes.data)
-    return tuple((host[origin + a : origin + b], device[start + a : start + b]) for a, b in runs)
+    first = min(int(view.ctypes.data) for view in views.values()) - int(host.ctypes.data)
+    copies = []
+    in_order = sorted(offsets, key=lambda name: offsets[name])
+    for is_passed_on, row in itertools.groupby(in_order, lambda name: name in PASSED_ON):
+        if not is_passed_on:
+            names = list(row)
+            begin, end = offsets[names[0]], offsets[names[-1]] + views[names[-1]].nbytes
+            copies.append((host[first + begin : first + end], device[start + begin : start + end]))
+    return tuple(copies)
 
 
 def _plane(memory: Array, offset: int, view: Array) -> Array:

@@ -84,7 +84,8 @@ __device__ __forceinline__ void wait_for_bytes(uint64_t *barrier, int phase)
                  : "memory");
 }
 
-/* Writes into another block's shared memory and counts the bytes at its barrier. `to` and `barrier` are one's own addresses of both. */
+/* Writes into another block's shared memory and counts the bytes at its barrier. `to` and `barrier` are one's own addresses of
+ * both. */
 __device__ __forceinline__ void post(uint32_t *to, uint64_t *barrier, int other, uint32_t value)
 {
     asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.b32 [%0], %1, [%2];" ::"r"(of_block_address(to, other)),

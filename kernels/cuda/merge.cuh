@@ -1,5 +1,6 @@
 /* 6. Judge stereo and merge, mono upsampled in the same pass. A block takes a span of cells of one row. The first blocks
- * have nothing to do with pixels: they remember this frame's inliers (4. Memory), each a range of inverse depth in a part of the cells. */
+ * have nothing to do with pixels: they remember this frame's inliers (4. Memory), each a range of inverse depth in a part of
+ * the cells. */
 #pragma once
 
 enum {
