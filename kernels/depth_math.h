@@ -38,6 +38,7 @@ enum {
 
 #define DEPTHD_HYPOTHESIS_TOLERANCE 0.12
 #define DEPTHD_OUTLIER_COST 0.35
+#define DEPTHD_IMPLAUSIBLE_COST 0.1
 #define DEPTHD_CUT_SHARE 0.5
 #define DEPTHD_TUKEY_FIT 3.0
 #define DEPTHD_TUKEY_ALIGNMENT 3.5
@@ -144,14 +145,14 @@ DEPTHD_FUNCTION DepthdReal depthd_calm(DepthdReal fill, DepthdReal variance, Dep
 }
 
 /* How much a sample speaks for a hypothesis, and more than the stereo of another place would. Where the hypothesis puts it beyond
- * what stereo can measure, it says nothing. */
+ * what stereo can measure, it says nothing, and costs a little: a line that puts all of them there explains nothing. */
 DEPTHD_FUNCTION DepthdReal depthd_support(DepthdReal rho, DepthdReal rho_elsewhere, DepthdReal predicted, DepthdScene scene)
 {
     const DepthdReal tolerance =
         DEPTHD_REAL(DEPTHD_HYPOTHESIS_TOLERANCE) * depthd_unit(predicted, scene) + DEPTHD_REAL(3) * scene.stereo_noise;
     const DepthdReal share = DEPTHD_QUOTIENT(DEPTHD_REAL(1), tolerance);
     const DepthdReal explained = depthd_tukey((rho - predicted) * share) - depthd_tukey((rho_elsewhere - predicted) * share);
-    return predicted < scene.end ? explained - DEPTHD_REAL(DEPTHD_OUTLIER_COST) : 0;
+    return predicted < scene.end ? explained - DEPTHD_REAL(DEPTHD_OUTLIER_COST) : -DEPTHD_REAL(DEPTHD_IMPLAUSIBLE_COST);
 }
 
 /* Where a sample's relative error lies among the centres of the histogram's bins, 0 to DEPTHD_ERROR_BINS - 1. */

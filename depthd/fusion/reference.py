@@ -22,9 +22,10 @@ STRATA = 32
 HYPOTHESES = 512
 HYPOTHESIS_TOLERANCE = 0.12
 """Relative mono error within which a sample supports a hypothesis."""
-OUTLIER_COST = 0.35
-"""What a plausible sample that does not support a hypothesis costs it; a full supporter gives 1 -
-OUTLIER_COST."""
+OUTLIER_COST, IMPLAUSIBLE_COST = 0.35, 0.1
+"""What a plausible sample that does not support a hypothesis costs it, a full supporter giving 1 - OUTLIER_COST; and what
+one costs that the hypothesis puts where stereo cannot measure, or a line that puts all of them there would cost
+nothing."""
 FIT_ITERATIONS = 6
 REFIT_ITERATIONS = 1
 ALIGNMENT_ROUNDS = 4
@@ -289,7 +290,7 @@ def consensus(s: Samples, scene: Scene, earlier: Line | None, p: Parameters) -> 
     predicted = scale[good, None] * s.x + shift[good, None]
     tolerance = HYPOTHESIS_TOLERANCE * scene.unit(predicted, p) + 3.0 * p.stereo_noise
     explained = tukey((s.rho - predicted) / tolerance) - tukey((s.rho[elsewhere(s)] - predicted) / tolerance)
-    support = np.where(predicted < scene.end, explained - OUTLIER_COST, 0.0)
+    support = np.where(predicted < scene.end, explained - OUTLIER_COST, -IMPLAUSIBLE_COST)
     best = int((support * s.weight).sum(1).argmax())
     return Line(float(scale[good][best]), float(shift[good][best]))
 
