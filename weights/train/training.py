@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,9 +105,8 @@ def _learn(
         caster.begin(*settings.size_at(progress, run.step))
     while progress < 1:
         pictures = caster.take()
-        report.asks()
-        caster.begin(*settings.size_at(progress, run.step + 1))
-        report.has()
+        with report.waiting():
+            caster.begin(*settings.size_at(progress, run.step + 1))
         losses = [learner.learn(*pictures, run.step, progress) for learner in learners]
         caster.keep_pace()
         run.step += 1
@@ -126,17 +126,18 @@ class Report:
     """Tells how a run goes, every so many steps; that is also when it waits for the device."""
 
     def __init__(self, settings: Settings, run: Run, device: str, say: Say) -> None:
-        self._settings, self._run, self._device, self._say = settings, run, device, say
+        self._settings, self._run, self._say = settings, run, say
         self._begin(torch.zeros(1, device=device))
 
     def _begin(self, sums: Tensor) -> None:
         self._step, self._seconds, self._waited, self._sums = self._run.step, self._run.seconds, 0.0, sums
 
-    def asks(self) -> None:
-        self._asked = time.monotonic()
-
-    def has(self) -> None:
-        self._waited += time.monotonic() - self._asked
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Within it lies what the learning waits for."""
+        begin = time.monotonic()
+        yield
+        self._waited += time.monotonic() - begin
 
     def step(self, losses: Tensor, progress: float) -> None:
         self._sums = self._sums + losses
