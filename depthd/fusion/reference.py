@@ -23,9 +23,9 @@ HYPOTHESES = 512
 HYPOTHESIS_TOLERANCE = 0.12
 """Relative mono error within which a sample supports a hypothesis."""
 OUTLIER_COST, IMPLAUSIBLE_COST = 0.35, 0.02
-"""What a plausible sample that does not support a hypothesis costs it, a full supporter giving 1 - OUTLIER_COST; and what
-one costs that the hypothesis puts where stereo cannot measure, or a line that puts all of them there would cost
-nothing."""
+"""What a plausible sample that does not support a hypothesis costs it, a full supporter giving 1 - OUTLIER_COST; and
+what one costs that the hypothesis puts where stereo cannot measure, since a line that puts all of them there would win
+by saying nothing."""
 FIT_ITERATIONS = 6
 REFIT_ITERATIONS = 1
 ALIGNMENT_ROUNDS = 4
