@@ -230,10 +230,10 @@ class FusionConfig(Section):
     stereo_maximum_depth_m: PositiveFloat = Field(40.0, description="farther stereo is too far, m")
     stereo_noise_px: PositiveFloat = Field(0.5, description="standard deviation of stereo disparity, px")
     gate_sigmas: PositiveFloat = Field(
-        1.5, description="stereo is overruled when it differs from fitted mono by more standard deviations"
+        1.2, description="stereo is overruled when it differs from fitted mono by more standard deviations"
     )
     gate_minimum: Fraction = Field(
-        0.1, description="smaller relative differences in inverse depth never overrule stereo"
+        0.08, description="smaller relative differences in inverse depth never overrule stereo"
     )
     mono_decay: Fraction = Field(
         0.85, description="weight that the frame before keeps, so that filled depth does not flicker; 0 = none"

@@ -26,7 +26,7 @@ enum {
     DEPTHD_HYPOTHESES = 512,
     DEPTHD_FIT_ITERATIONS = 6,
     DEPTHD_REFIT_ITERATIONS = 1,
-    DEPTHD_ALIGNMENT_ROUNDS = 4,
+    DEPTHD_ALIGNMENT_ROUNDS = 3,
     DEPTHD_BALANCE_BINS = 16,
     DEPTHD_MEMORY_BINS = 32,
     DEPTHD_ERROR_BINS = 1024,
@@ -41,7 +41,7 @@ enum {
 #define DEPTHD_IMPLAUSIBLE_COST 0.02
 #define DEPTHD_CUT_SHARE 0.5
 #define DEPTHD_TUKEY_FIT 3.0
-#define DEPTHD_TUKEY_ALIGNMENT 3.5
+#define DEPTHD_TUKEY_ALIGNMENT 3.0
 #define DEPTHD_BALANCE_FLOOR 0.01
 #define DEPTHD_MONO_NOISE_START 0.05
 #define DEPTHD_MONO_NOISE_MINIMUM 0.01
@@ -55,6 +55,7 @@ enum {
 #define DEPTHD_COLUMN_PRIOR 0.3
 #define DEPTHD_WIDE_PRIOR 0.02
 #define DEPTHD_RIM_PRIOR 0.3
+#define DEPTHD_BLUR_SHARE 0.4
 #define DEPTHD_NOISE_SPREAD 1.4
 #define DEPTHD_LINE_SHARE 0.3
 #define DEPTHD_STEADY_TOLERANCE 0.05f
@@ -251,7 +252,7 @@ DEPTHD_FUNCTION uint16_t depthd_half(float value)
  * that is kept is passed on bit by bit. Stereo and mono are compared as squares, times stereo_m, which saves a root. One
  * choice after the other, never one inside another: compilers turn only these into vector instructions. */
 DEPTHD_FUNCTION DepthdPixel depthd_merge_pixel(
-    float stereo_m, float x, float correction, float mono_sigma, float rim_share, float near_claim, float far_claim,
+    float stereo_m, float x, float correction, float mono_sigma, float rim_share, float near_claim, float far_claim, float blur,
     const DepthdMergeParameters *p)
 {
     const float base = p->scale * x + p->shift;
@@ -269,7 +270,8 @@ DEPTHD_FUNCTION DepthdPixel depthd_merge_pixel(
 
     const int known = x == x;
     const int measured = (stereo_m >= p->stereo_minimum_m) & (stereo_m <= p->stereo_maximum_m);
-    const int contradicted = nearer_by * nearer_by > gate;
+    const float beyond_blur = fabsf(nearer_by) - blur * stereo_m;
+    const int contradicted = (beyond_blur > 0.0f) & (beyond_blur * beyond_blur > gate);
     const int kept = measured & !contradicted, valid = kept | known;
     int source = stereo_m < p->stereo_minimum_m ? DEPTHD_PIXEL_MONO_NEAR : DEPTHD_PIXEL_MONO_HOLE;
     source = rim_share >= 0.5f ? DEPTHD_PIXEL_BLEND : source;

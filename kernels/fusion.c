@@ -32,7 +32,7 @@ static void fill_grid_axis(Axis *axis, int count, double grid_step, int stride)
 static bool allocate_cells(DepthdFusion *f)
 {
     float **const floats[] = {&f->cells.fill, &f->cells.rho, &f->cells.variance, &f->cells.x, &f->cells.x_all,
-                              &f->sample_x_all, &f->sample_right, &f->sample_correction, &f->level, &f->correction,
+                              &f->cells.x_range, &f->alignment.blur, &f->sample_x_all, &f->sample_right, &f->sample_correction, &f->level, &f->correction,
                               &f->alignment.correction, &f->alignment.rim_share, &f->alignment.sigma,
                               &f->alignment.near_claim, &f->alignment.far_claim, &f->memory.predicted};
     double **const doubles[] = {&f->own.x, &f->own.rho, &f->own.weight, &f->calm, &f->flat_rho, &f->trust, &f->error,
@@ -112,7 +112,7 @@ void depthd_fusion_destroy(DepthdFusion *f)
     depthd_team_destroy(f->team);
     for (int k = 0; f->parts && k < DEPTHD_PARTS; k++) free(f->parts[k].evidence);
     void *const planes[] = {f->wide, f->row_scratch, f->cells.fill, f->cells.rho, f->cells.variance, f->cells.x,
-                            f->cells.x_all, f->row_largest, f->parts, f->own.x, f->own.rho, f->own.weight, f->row_first,
+                            f->cells.x_all, f->cells.x_range, f->alignment.blur, f->row_largest, f->parts, f->own.x, f->own.rho, f->own.weight, f->row_first,
                             f->row_count, f->sample_cell, f->sample_node, f->bin, f->sample_x_all, f->sample_right,
                             f->sample_correction, f->level, f->calm, f->flat_rho, f->trust, f->error, f->bin_weight, f->place,
                             f->evidence, f->memory.evidence, f->grid_scratch, f->node_correction,

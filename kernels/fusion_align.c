@@ -117,13 +117,16 @@ static void describe_row(void *context, int row, int worker)
 }
 
 /* [1 4 6 4 1] / 16 across the rows of cells: two passes of [1 2 1] / 4, the first of which writes nothing beyond the border. */
-DEPTHD_WIDE static void bend_row(const DepthdFusion *f, int row)
+DEPTHD_WIDE static void bend_row(const Turn *turn, int row)
 {
+    const DepthdFusion *f = turn->f;
     const int columns = f->p.columns, rows = f->p.rows, first = row * columns;
+    const float blurred = (float)(DEPTHD_BLUR_SHARE * turn->line.scale);
     const float *restrict correction = f->correction + first;
     float *restrict bent = f->alignment.correction + first, *restrict share = f->alignment.rim_share + first,
                     *restrict near_claim = f->alignment.near_claim + first,
-                    *restrict far_claim = f->alignment.far_claim + first;
+                    *restrict far_claim = f->alignment.far_claim + first, *restrict blur = f->alignment.blur + first;
+    const float *restrict x_range = f->cells.x_range + first;
     const float near_factor = (float)f->p.near_claim_factor, solid_factor = (float)f->p.solid_claim_factor;
     const float far_factor = (float)f->p.far_claim_factor, whole_factor = (float)f->p.whole_claim_factor;
     const double middle = (6 - (row == 0) - (row == rows - 1)) / 16.0;
@@ -143,6 +146,7 @@ DEPTHD_WIDE static void bend_row(const DepthdFusion *f, int row)
         share[c] = (float)(weight / (weight + DEPTHD_RIM_PRIOR));
         near_claim[c] = depthd_claim((float)calm, DEPTHD_SOLIDITY_DOUBLINGS, near_factor, solid_factor);
         far_claim[c] = depthd_claim((float)fill, DEPTHD_WHOLENESS_DOUBLINGS, far_factor, whole_factor);
+        blur[c] = blurred * x_range[c];
     }
 }
 
@@ -170,7 +174,7 @@ static void finish_row(void *context, int row, int worker)
     const Turn *turn = context;
     const DepthdFusion *f = turn->f;
     const int columns = f->p.columns;
-    bend_row(f, row);
+    bend_row(turn, row);
     steady_row(turn, row);
     float *correction = depthd_scratch_of(f, worker);
     memcpy(correction, f->alignment.correction + row * columns, sizeof(float) * (size_t)columns);

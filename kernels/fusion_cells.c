@@ -77,7 +77,7 @@ static bool prepare_mono(DepthdFusion *f, int height, int width)
     const size_t row = (size_t)(width > f->p.columns ? width : f->p.columns) + 1;
     const size_t nodes = (size_t)f->p.grid_columns * DEPTHD_GRID_LEVELS;
     const size_t rims = 2 * sizeof(Rim) / sizeof(float) * (size_t)f->p.columns;
-    const size_t size = (8 * ((size_t)f->p.width + 16) + rims + row + nodes) & ~(size_t)15; /* whole cache lines */
+    const size_t size = (10 * ((size_t)f->p.width + 16) + rims + row + nodes) & ~(size_t)15; /* whole cache lines */
     float *scratch = aligned_alloc(64, sizeof(float) * size * (size_t)f->threads);
     if (!scratch) return false;
     free(f->row_scratch);
@@ -105,10 +105,10 @@ typedef struct PixelRow {
     float x_part;
 } PixelRow;
 
-/* Column sums over the rows of one band of cells. The variance is a small difference of large sums, so those are doubles. */
+/* Column sums and extremes over the rows of one band of cells. The variance is a small difference of large sums, so those are doubles. */
 typedef struct Sums {
     double *rho, *rho_squared;
-    float *count, *x, *known, *x_all;
+    float *count, *x, *known, *x_all, *x_lowest, *x_highest;
 } Sums;
 
 enum { LANES = 8 };
@@ -125,12 +125,14 @@ static inline __attribute__((always_inline)) void load(const float *row, int cou
 }
 
 #define WHERE(mask, values) ((Lanes)((Mask)(values) & (mask)))
+#define EITHER(mask, values, others) ((Lanes)(((Mask)(values) & (mask)) | ((Mask)(others) & ~(mask))))
 
 static inline __attribute__((always_inline)) void add_columns(const PixelRow *rows, int row_count, int first, int count,
                                                               float nearest_m, float farthest_m, Sums sums)
 {
     const Lanes one = 1.0f - (Lanes){0};
     Lanes counted = {0}, x_measured = {0}, known_count = {0}, x_all = {0};
+    Lanes x_lowest = INFINITY - (Lanes){0}, x_highest = -INFINITY - (Lanes){0};
     DoubleLanes rho[2] = {{0}, {0}}, rho_squared[2] = {{0}, {0}};
     for (int r = 0; r < row_count; r++) {
         Lanes lower, upper, depth_m;
@@ -148,6 +150,8 @@ static inline __attribute__((always_inline)) void add_columns(const PixelRow *ro
         known_count += WHERE(known, one);
         x_measured += WHERE(measured, x);
         x_all += WHERE(known, x);
+        x_lowest = EITHER(x < x_lowest, x, x_lowest);
+        x_highest = EITHER(x > x_highest, x, x_highest);
         rho[0] += left;
         rho[1] += right;
         rho_squared[0] += left * left;
@@ -157,6 +161,8 @@ static inline __attribute__((always_inline)) void add_columns(const PixelRow *ro
     *(Lanes *)(sums.known + first) = known_count;
     *(Lanes *)(sums.x + first) = x_measured;
     *(Lanes *)(sums.x_all + first) = x_all;
+    *(Lanes *)(sums.x_lowest + first) = x_lowest;
+    *(Lanes *)(sums.x_highest + first) = x_highest;
     for (int half = 0; half < 2; half++) {
         *(DoubleLanes *)(sums.rho + first + half * LANES / 2) = rho[half];
         *(DoubleLanes *)(sums.rho_squared + first + half * LANES / 2) = rho_squared[half];
@@ -177,6 +183,7 @@ static void reduce_cells(const DepthdFusion *f, int cell_row, int band_rows, Sum
     for (int c = 0; c < p->columns; c++) {
         const int first = c * p->cell_px, last = depthd_smaller(first + p->cell_px, p->width);
         double count = 0, rho = 0, rho_squared = 0, x = 0, known = 0, x_all = 0;
+        float lowest = INFINITY, highest = -INFINITY;
         for (int i = first; i < last; i++) {
             count += sums.count[i];
             rho += sums.rho[i];
@@ -184,6 +191,8 @@ static void reduce_cells(const DepthdFusion *f, int cell_row, int band_rows, Sum
             x += sums.x[i];
             known += sums.known[i];
             x_all += sums.x_all[i];
+            lowest = sums.x_lowest[i] < lowest ? sums.x_lowest[i] : lowest;
+            highest = sums.x_highest[i] > highest ? sums.x_highest[i] : highest;
         }
         const double safe = count > 1 ? count : 1, mean = rho / safe;
         const double variance = rho_squared / safe - mean * mean;
@@ -193,6 +202,7 @@ static void reduce_cells(const DepthdFusion *f, int cell_row, int band_rows, Sum
         f->cells.variance[cell] = (float)(variance > 0 ? variance : 0);
         f->cells.x[cell] = (float)(x / safe);
         f->cells.x_all[cell] = (float)(x_all / (known > 1 ? known : 1));
+        f->cells.x_range[cell] = highest > lowest ? highest - lowest : 0.0f;
         if (f->cells.fill[cell] >= DEPTHD_MINIMUM_FILL && f->cells.rho[cell] > largest) largest = f->cells.rho[cell];
     }
     f->row_largest[cell_row] = largest;
@@ -212,7 +222,7 @@ static void summarise_band(void *context, int cell_row, int worker)
     const float nearest_m = (float)(1.0 / p->stereo_inverse_maximum), farthest_m = (float)(1.0 / p->stereo_inverse_minimum);
     float *scratch = depthd_scratch_of(f, worker), *singles = scratch + 4 * padded;
     const Sums sums = {(double *)scratch, (double *)scratch + padded, singles, singles + padded, singles + 2 * padded,
-                       singles + 3 * padded};
+                       singles + 3 * padded, singles + 4 * padded, singles + 5 * padded};
     const int first = cell_row * p->cell_px, last = depthd_smaller(first + p->cell_px, p->height);
     PixelRow rows[p->cell_px];
     for (int y = first; y < last; y++) {

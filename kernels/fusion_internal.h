@@ -32,7 +32,7 @@ typedef struct Samples {
 
 /* One value per cell, rows * columns. */
 typedef struct Cells {
-    float *fill, *rho, *variance, *x, *x_all;
+    float *fill, *rho, *variance, *x, *x_all, *x_range;
 } Cells;
 
 /* Bilinear upsampling of one axis: the lower of the two neighbours, and the part of the upper one. */
@@ -56,7 +56,7 @@ enum { RIM_VALUES = sizeof(Rim) / sizeof(double) };
 
 /* Per cell, as `Alignment` in reference.py; `correction` already holds the rim's part. */
 typedef struct Alignment {
-    float *correction, *rim_share, *sigma, *near_claim, *far_claim;
+    float *correction, *rim_share, *sigma, *near_claim, *far_claim, *blur;
     double noise;
 } Alignment;
 

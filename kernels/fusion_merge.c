@@ -18,7 +18,7 @@ typedef struct Between {
 } Between;
 
 typedef struct Row {
-    const float *stereo_m, *sigma, *rim_share, *near_claim, *far_claim;
+    const float *stereo_m, *sigma, *rim_share, *near_claim, *far_claim, *blur;
     Between x, correction;
 } Row;
 
@@ -38,7 +38,7 @@ static inline __attribute__((always_inline)) void merge_block(const Row *row, in
     const DepthdMergeParameters p = *parameters;
     const float *restrict stereo_m = row->stereo_m + first, *restrict mono_sigma = row->sigma + first,
                           *restrict rim_share = row->rim_share + first, *restrict near_claim = row->near_claim + first,
-                          *restrict far_claim = row->far_claim + first;
+                          *restrict far_claim = row->far_claim + first, *restrict blur = row->blur + first;
     const float *restrict x_lower = row->x.lower + first, *restrict x_upper = row->x.upper + first;
     const float *restrict c_lower = row->correction.lower + first, *restrict c_upper = row->correction.upper + first;
     const float x_part = row->x.part, c_part = row->correction.part;
@@ -46,7 +46,8 @@ static inline __attribute__((always_inline)) void merge_block(const Row *row, in
         const float x = x_lower[i] + (x_upper[i] - x_lower[i]) * x_part;
         const float correction = c_lower[i] + (c_upper[i] - c_lower[i]) * c_part;
         const DepthdPixel pixel =
-            depthd_merge_pixel(stereo_m[i], x, correction, mono_sigma[i], rim_share[i], near_claim[i], far_claim[i], &p);
+            depthd_merge_pixel(stereo_m[i], x, correction, mono_sigma[i], rim_share[i], near_claim[i], far_claim[i],
+                               blur[i], &p);
         depth_m[i] = pixel.depth_m;
         block->source[i] = pixel.source;
         block->sigma[i] = pixel.sigma;
@@ -102,14 +103,15 @@ static void merge_band(void *context, int cell_row, int worker)
     const DepthdFusion *f = job->f;
     const int width = f->p.width, first_cell = cell_row * f->p.columns;
     float *sigma = depthd_scratch_of(f, worker), *rim_share = sigma + width, *near_claim = rim_share + width;
-    float *far_claim = near_claim + width, *unknown = far_claim + width, *none = unknown + width;
+    float *far_claim = near_claim + width, *blur = far_claim + width, *unknown = blur + width, *none = unknown + width;
     if (job->fitted) {
         repeat_row(f->alignment.sigma + first_cell, f->p.cell_px, width, sigma);
         repeat_row(f->alignment.rim_share + first_cell, f->p.cell_px, width, rim_share);
         repeat_row(f->alignment.near_claim + first_cell, f->p.cell_px, width, near_claim);
         repeat_row(f->alignment.far_claim + first_cell, f->p.cell_px, width, far_claim);
+        repeat_row(f->alignment.blur + first_cell, f->p.cell_px, width, blur);
     } else {
-        for (int i = 0; i < width; i++) sigma[i] = rim_share[i] = near_claim[i] = far_claim[i] = none[i] = 0.0f;
+        for (int i = 0; i < width; i++) sigma[i] = rim_share[i] = near_claim[i] = far_claim[i] = blur[i] = none[i] = 0.0f;
         for (int i = 0; i < width; i++) unknown[i] = NAN;
     }
     int32_t *counts = f->row_sources[cell_row];
@@ -117,7 +119,7 @@ static void merge_band(void *context, int cell_row, int worker)
     const int first = cell_row * f->p.cell_px, last = depthd_smaller(first + f->p.cell_px, f->p.height);
     for (int y = first; y < last; y++) {
         const size_t start = (size_t)y * width;
-        Row row = {job->stereo_m + start, sigma, rim_share, near_claim, far_claim, {unknown, unknown, 0.0f}, {none, none, 0.0f}};
+        Row row = {job->stereo_m + start, sigma, rim_share, near_claim, far_claim, blur, {unknown, unknown, 0.0f}, {none, none, 0.0f}};
         if (job->fitted) {
             row.x = rows_between(f->wide, &f->mono_y, y, f->small_height, width);
             row.correction = rows_between(f->wide_correction, &f->cell_y, y, f->p.rows, width);

@@ -28,11 +28,11 @@ what one costs that the hypothesis puts where stereo cannot measure, since a lin
 by saying nothing."""
 FIT_ITERATIONS = 6
 REFIT_ITERATIONS = 1
-ALIGNMENT_ROUNDS = 4
+ALIGNMENT_ROUNDS = 3
 CUT_SHARE = 0.5
 """When less of what is remembered agrees with a frame, the scene was cut."""
 TUKEY_FIT = 3.0
-TUKEY_ALIGNMENT = 3.5
+TUKEY_ALIGNMENT = 3.0
 BALANCE_BINS = 16
 BALANCE_FLOOR = 0.01
 MEMORY_BINS = 32
@@ -52,6 +52,9 @@ NODE_PRIOR, COLUMN_PRIOR, WIDE_PRIOR = 0.2, 0.3, 0.02
 correction."""
 WIDE_PASSES = 4
 RIM_PRIOR = 0.3
+BLUR_SHARE = 0.4
+"""Of mono's range within a cell: so far stereo may be from it beyond the gate. At a depth edge a network is blurred, and
+says something between the two sides."""
 SOLIDITY_DOUBLINGS, WHOLENESS_DOUBLINGS = 4, 3
 """Solidity and wholeness count with the powers 2 ** SOLIDITY_DOUBLINGS and 2 ** WHOLENESS_DOUBLINGS: a surface that has
 gaps is hardly solid."""
@@ -71,13 +74,14 @@ MEDIAN_OF_KEPT = 0.6745 * 0.95
 @dataclass
 class Cells:
     """One value per cell, (rows, columns): share of measured pixels, mean and variance of stereo rho, mean x
-    there, and mean x of all."""
+    there, and mean and range of x of all."""
 
     fill: Array
     rho: Array
     variance: Array
     x: Array
     x_all: Array
+    x_range: Array
 
     @property
     def measured(self) -> Array:
@@ -218,13 +222,27 @@ def summarise(depth_m: Array, x: Array, p: Parameters) -> Cells:
         variance=np.maximum(_cell_sums(rho * rho, p) / safe - mean * mean, 0.0),
         x=_cell_sums(np.where(measured, x, 0.0), p) / safe,
         x_all=_cell_sums(np.where(known, x, 0.0), p) / known_count,
+        x_range=_cell_range(x, p),
     )
 
 
 def _cell_sums(values: Array, p: Parameters) -> Array:
-    padded = np.zeros((p.rows * p.cell_px, p.columns * p.cell_px))
+    return _in_cells(values, 0.0, p).sum((1, 3))
+
+
+def _cell_range(x: Array, p: Parameters) -> Array:
+    """Largest minus smallest known value, 0 where none is known."""
+    known = np.isfinite(x)
+    largest = _in_cells(np.where(known, x, -np.inf), -np.inf, p).max((1, 3))
+    smallest = _in_cells(np.where(known, x, np.inf), np.inf, p).min((1, 3))
+    return np.maximum(largest - smallest, 0.0)
+
+
+def _in_cells(values: Array, beyond: float, p: Parameters) -> Array:
+    """(rows, cell_px, columns, cell_px), filled up beyond the picture."""
+    padded = np.full((p.rows * p.cell_px, p.columns * p.cell_px), beyond)
     padded[: p.height, : p.width] = values
-    return padded.reshape(p.rows, p.cell_px, p.columns, p.cell_px).sum((1, 3))
+    return padded.reshape(p.rows, p.cell_px, p.columns, p.cell_px)
 
 
 def calm_of(cells: Cells, p: Parameters) -> Array:
@@ -472,8 +490,8 @@ def octaves(value: Array) -> Array:
 @dataclass
 class Alignment:
     """Per cell: the correction of the line's inverse depth, in `scene.unit`; the part of it that only holds at
-    a rim; the share of the latter's evidence; the relative one-sigma error of aligned mono; and how solid and how
-    whole stereo's surface is."""
+    a rim; the share of the latter's evidence; the relative one-sigma error of aligned mono; how solid and how whole
+    stereo's surface is; and by how much mono's blur may be off (1/m)."""
 
     correction: Array
     rim: Array
@@ -481,6 +499,7 @@ class Alignment:
     sigma: Array
     solidity: Array
     wholeness: Array
+    blur: Array
     noise: float
     scene: Scene
 
@@ -517,7 +536,9 @@ def align(
     rim_share = rim_weight / (rim_weight + RIM_PRIOR)
     sigma = _relative_sigma(cells, scene, line, noise, global_line.noise, p)
     correction = _steady_correction(cells, scene, line, correction, rim, memory, p)
-    return Alignment(correction, rim, rim_share, sigma, _binomial(still), _binomial(cells.fill), noise, scene), line
+    solidity, wholeness = _binomial(still), _binomial(cells.fill)
+    blur = BLUR_SHARE * line.scale * cells.x_range
+    return Alignment(correction, rim, rim_share, sigma, solidity, wholeness, blur, noise, scene), line
 
 
 def _steady_correction(
@@ -685,7 +706,8 @@ def contradicted(stereo_rho: Array, predicted: Array, alignment: Alignment | Non
     """Stereo that differs from aligned mono by more than both can explain.
 
     A solid surface, whole and calm, that stereo sees nearer is hard to overrule: matchers err in islands and at edges,
-    while networks miss whole objects. One that it sees farther is a little harder to overrule where it is whole.
+    while networks miss whole objects. One that it sees farther is a little harder to overrule where it is whole. Both
+    are where mono is blurred.
     """
     if alignment is None:
         return np.zeros(predicted.shape, bool)
@@ -695,8 +717,9 @@ def contradicted(stereo_rho: Array, predicted: Array, alignment: Alignment | Non
     wholeness = repeat(alignment.wholeness, p) ** 2**WHOLENESS_DOUBLINGS
     near_gate = (p.near_claim_factor + p.solid_claim_factor * solidity) * gate
     far_gate = (p.far_claim_factor + p.whole_claim_factor * wholeness) * gate
+    blur = repeat(alignment.blur, p)
     nearer_by = stereo_rho - predicted
-    return (nearer_by < -far_gate) | (nearer_by > near_gate)
+    return (nearer_by < -far_gate - blur) | (nearer_by > near_gate + blur)
 
 
 # The steps in their order -----------------------------------------------------

@@ -9,9 +9,9 @@ enum {
 };
 constexpr int ROWS_AT_ONCE = CELL_PX < 8 ? CELL_PX : 4;
 
-/* Sums over a column of pixels. The inverse depths are counted from the first one, so that their squares stay small. */
+/* Sums and extremes over a column of pixels. The inverse depths are counted from the first one, so that their squares stay small. */
 struct ColumnSums {
-    float origin, rho, rho_squared, x, x_all;
+    float origin, rho, rho_squared, x, x_all, x_lowest, x_highest;
     int measured, known;
 };
 
@@ -21,7 +21,7 @@ __device__ __forceinline__ ColumnSums sum_column(const float *stereo_m, const fl
 {
     const float nearest_m = (float)(1.0 / p->stereo_inverse_maximum), farthest_m = (float)(1.0 / p->stereo_inverse_minimum);
     const Place across = mono_x[px];
-    ColumnSums sums = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0, 0};
+    ColumnSums sums = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, INFINITY, -INFINITY, 0, 0};
     for (int first = 0; first < CELL_PX; first += ROWS_AT_ONCE) {
         /* All loads first, so that they wait for memory together. */
         float depths_m[ROWS_AT_ONCE], xs[ROWS_AT_ONCE];
@@ -41,6 +41,8 @@ __device__ __forceinline__ ColumnSums sum_column(const float *stereo_m, const fl
             const float rho = __frcp_rn(depth_m);
             sums.known += known;
             sums.x_all += known ? x : 0.0f;
+            sums.x_lowest = fminf(sums.x_lowest, known ? x : INFINITY);
+            sums.x_highest = fmaxf(sums.x_highest, known ? x : -INFINITY);
             sums.origin = measured && sums.measured == 0 ? rho : sums.origin;
             const float above = measured ? rho - sums.origin : 0.0f;
             sums.measured += measured;
@@ -55,6 +57,7 @@ __device__ __forceinline__ ColumnSums sum_column(const float *stereo_m, const fl
 /* The same of all columns of a block, so laid out that threads of different cells do not hinder each other. */
 struct Columns {
     float origin[CELL_SPAN_PX], rho[CELL_SPAN_PX], rho_squared[CELL_SPAN_PX], x[CELL_SPAN_PX], x_all[CELL_SPAN_PX];
+    float x_lowest[CELL_SPAN_PX], x_highest[CELL_SPAN_PX];
     int counts[CELL_SPAN_PX]; /* measured, known << 16 */
 };
 
@@ -66,11 +69,18 @@ __device__ __forceinline__ float add_over_cell(float value)
     return value;
 }
 
+__device__ __forceinline__ float largest_of_cell(float value)
+{
+#pragma unroll
+    for (int offset = 4; offset > 0; offset /= 2) value = fmaxf(value, __shfl_xor_sync(0xFFFFFFFFu, value, offset));
+    return value;
+}
+
 /* By eight lanes each: mean and variance of a cell, from the columns' own: Chan, Golub and LeVeque, The American
  * Statistician 37 (1983). `width` columns, none where there is no cell. Returns the mean where it was measured well. */
 __device__ __forceinline__ float store_cell(const Columns &columns, int first, int width, int band_rows, Cells *cells, int cell)
 {
-    float measured = 0.0f, known = 0.0f, rho = 0.0f, x = 0.0f, x_all = 0.0f;
+    float measured = 0.0f, known = 0.0f, rho = 0.0f, x = 0.0f, x_all = 0.0f, x_lowest = INFINITY, x_highest = -INFINITY;
     const int lane = threadIdx.x % 8;
     const float origin = columns.origin[first + width / 2];
 #pragma unroll
@@ -83,9 +93,12 @@ __device__ __forceinline__ float store_cell(const Columns &columns, int first, i
         rho += (columns.origin[i] - origin) * count + columns.rho[i];
         x += columns.x[i];
         x_all += columns.x_all[i];
+        x_lowest = fminf(x_lowest, columns.x_lowest[i]);
+        x_highest = fmaxf(x_highest, columns.x_highest[i]);
     }
     measured = add_over_cell(measured), known = add_over_cell(known);
     rho = add_over_cell(rho), x = add_over_cell(x), x_all = add_over_cell(x_all);
+    x_lowest = -largest_of_cell(-x_lowest), x_highest = largest_of_cell(x_highest);
     const float share = 1.0f / fmaxf(measured, 1.0f), mean = measured > 0.0f ? origin + rho * share : 0.0f;
     float squares = 0.0f;
 #pragma unroll
@@ -103,6 +116,7 @@ __device__ __forceinline__ float store_cell(const Columns &columns, int first, i
         cells->variance[cell] = fmaxf(squares * share, 0.0f);
         cells->x[cell] = x * share;
         cells->x_all[cell] = x_all / fmaxf(known, 1.0f);
+        cells->x_range[cell] = fmaxf(x_highest - x_lowest, 0.0f);
     }
     return fill >= (float)DEPTHD_MINIMUM_FILL ? mean : 0.0f;
 }
@@ -125,6 +139,8 @@ extern "C" __global__ void __launch_bounds__(CELL_THREADS, 7) fusion_cells(
         columns.rho_squared[i] = s.rho_squared;
         columns.x[i] = s.x;
         columns.x_all[i] = s.x_all;
+        columns.x_lowest[i] = s.x_lowest;
+        columns.x_highest[i] = s.x_highest;
         columns.counts[i] = s.measured | s.known << 16;
     }
     __syncthreads();

@@ -87,7 +87,7 @@ struct Span {
     float4 cells[3 + 2 * RIM][REACH], blurred[3][REACH]; /* trust * (error - correction), trust, calm, fill */
     float correction[3][HALO];
     float2 x_and_before[3][HALO]; /* mono, and the frame before's inverse depth without its flicker */
-    float sigma[MERGE_SPAN], rim_share[MERGE_SPAN], near_claim[MERGE_SPAN], far_claim[MERGE_SPAN];
+    float sigma[MERGE_SPAN], rim_share[MERGE_SPAN], near_claim[MERGE_SPAN], far_claim[MERGE_SPAN], blur[MERGE_SPAN];
     unsigned int counts[6];
 };
 
@@ -137,7 +137,8 @@ __device__ __forceinline__ void prepare_span(Span *span, const State *state, con
         if (!inside || !fitted) {
             span->correction[band][place] = 0.0f;
             if (band == 1 && place > 0 && place <= MERGE_SPAN)
-                span->rim_share[place - 1] = span->near_claim[place - 1] = span->far_claim[place - 1] = span->sigma[place - 1] = 0.0f;
+                span->rim_share[place - 1] = span->near_claim[place - 1] = span->far_claim[place - 1] = span->blur[place - 1] =
+                    span->sigma[place - 1] = 0.0f;
             continue;
         }
         const float4 rim = binomial(&span->blurred[band][place], 1, column, COLUMNS);
@@ -154,6 +155,7 @@ __device__ __forceinline__ void prepare_span(Span *span, const State *state, con
             depthd_claim(rim.z, DEPTHD_SOLIDITY_DOUBLINGS, (float)p->near_claim_factor, (float)p->solid_claim_factor);
         span->far_claim[place - 1] =
             depthd_claim(rim.w, DEPTHD_WHOLENESS_DOUBLINGS, (float)p->far_claim_factor, (float)p->whole_claim_factor);
+        span->blur[place - 1] = (float)DEPTHD_BLUR_SHARE * m.scale * cells->x_range[cell];
         span->sigma[place - 1] = depthd_cell_sigma(line_value, x - state->pivot, m.mono_noise, state->global_noise,
                                                    state->value_variance, state->scale_variance, scene);
     }
@@ -253,7 +255,8 @@ __device__ __forceinline__ void merge_quad(const Picture &picture, const Span *s
         const float right = above[at + 1] + (below[at + 1] - above[at + 1]) * row.part;
         const int cell = min(place, MERGE_SPAN - 1);
         pixels[k] = depthd_merge_pixel(quad.stereo_m[k], fitted ? quad.x[k] : NAN, left + (right - left) * column.part,
-                                       span->sigma[cell], span->rim_share[cell], span->near_claim[cell], span->far_claim[cell], &m);
+                                       span->sigma[cell], span->rim_share[cell], span->near_claim[cell], span->far_claim[cell],
+                                       span->blur[cell], &m);
         if (WHOLE_QUADS || px + k < WIDTH) count_source(counts, pixels[k].source);
     }
     if (WHOLE_QUADS) {

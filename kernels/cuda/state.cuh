@@ -60,6 +60,7 @@ struct Place {
 /* One value per cell. */
 struct Cells {
     float fill[CELL_COUNT], rho[CELL_COUNT], variance[CELL_COUNT], x[CELL_COUNT], x_all[CELL_COUNT];
+    float x_range[CELL_COUNT];
     float weight[CELL_COUNT];   /* of the sample, balanced; 0 where the cell is not usable */
     float4 aligned[CELL_COUNT]; /* correction, trust, trust * (error - correction), calm */
     float predicted[2][CELL_COUNT]; /* inverse depth without its flicker: of this frame and of the one before, in turn */
