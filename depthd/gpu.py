@@ -54,8 +54,11 @@ class Gpu(DeviceMemory, Protocol):
     def bring(self, device: Array, source: Array) -> None:
         """Enqueues a copy of `source`, wherever and however strided it is, into a whole device array."""
 
+    def fork(self) -> None:
+        """What is enqueued beside from here on waits for all that was enqueued before."""
+
     def beside(self) -> AbstractContextManager[None]:
-        """What is enqueued within runs beside what is enqueued after it; it begins when all before it is done."""
+        """What is enqueued within runs, in its order, beside what was enqueued since the last fork."""
 
     def join(self) -> None:
         """What is enqueued next waits for all that was enqueued beside."""
@@ -108,10 +111,12 @@ class CudaGpu(CudaMemory):
             self._pin_owner(source)
         self.copy_in(device, source)
 
-    @contextmanager
-    def beside(self) -> Iterator[None]:
+    def fork(self) -> None:
         self._forked.record(self._main)
         self._side.wait_event(self._forked)
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
         self.stream = self._side
         try:
             with self._side:

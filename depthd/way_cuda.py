@@ -1,4 +1,4 @@
-"""A frame's way on a GPU: one stream, and one captured graph a slot with network, fusion, and all copies out."""
+"""A frame's way on a GPU: a captured graph with the network, and one a slot with the fusion and all copies out."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 class DeviceFusion(Protocol):
     """What this way asks of the fusion on the GPU, piece by piece on the one stream: see depthd.fusion.cuda."""
 
-    def launch_kernels(self, stereo_depth_m: Array, mono: Array, out: FusedPlanes) -> None: ...
+    def launch_steady(self, mono: Array) -> None: ...
+    def launch_after_steady(self, stereo_depth_m: Array, mono: Array, out: FusedPlanes) -> None: ...
     def launch_points(self, depth_m: Array, xyz: Array, camera: Camera) -> None: ...
     def launch_result(self) -> None: ...
     def result(self) -> FusionResult: ...
@@ -39,10 +40,9 @@ class DeviceFusion(Protocol):
 class DeviceWay:
     """Way on a GPU. Frames may come from host memory or be on the device already.
 
-    Picture and stereo depth are first brought into buffers of fixed addresses, from which the graphs work. For a camera
-    with depth of its own, everything that is computed is one graph; where the matcher has to run on the CPU, the
-    network is a graph of its own and runs meanwhile. What readers get of the inputs is copied beside. Raises
-    DepthdError where the GPU fails.
+    Picture and stereo depth are first brought into buffers of fixed addresses, from which two graphs work: the network
+    with what needs only mono, and the fusion with all copies out. The first runs while stereo depth is copied, or
+    matched on the CPU. What readers get of the inputs is copied beside. Raises DepthdError where the GPU fails.
     """
 
     makes_points = True
@@ -73,31 +73,29 @@ class DeviceWay:
         with self._gpu.errors():
             self._gpu.after_current()
             self._network.begin(frame)
+            if self._network.reads_picture:
+                self._gpu.bring(self._picture, frame.left_bgr)
+            self._gpu.fork()
             if frame.depth_m is not None:
-                self._bring(frame.left_bgr, frame.depth_m)
-                return Depths(frame.depth_m, self._network.map)
-            self._gpu.bring(self._picture, frame.left_bgr)
+                self._bring_stereo(frame.depth_m)
             if self._network.captured:
-                self._graphs.run("network", self._network.enqueue)
+                self._graphs.run("network", self._look)
             depth_m, matched_ns = stereo_depth(frame, self.matcher)
-            self._gpu.bring(self._stereo_m, depth_m)
+            if frame.depth_m is None:
+                self._bring_stereo(depth_m)
             return Depths(depth_m, self._network.map, matched_ns)
 
     def fuse(self, frame: StereoFrame, depths: Depths, slot: Slot) -> FusionResult:
         there = self._slots[slot.index]
-        with_network = self._network.captured and frame.depth_m is not None
-
-        def work() -> None:
-            if with_network:
-                self._network.enqueue()
-            self._complete(there)
-
         with self._gpu.errors():
+            self._gpu.join()
             with self._gpu.beside():
+                if not self._network.reads_picture and self._slots.carries("left"):
+                    self._gpu.bring(self._picture, frame.left_bgr)
                 self._pass_on(there)
             if not self._network.captured:
-                self._network.enqueue()
-            self._graphs.run((slot.index, with_network), work)
+                self._look()
+            self._graphs.run(slot.index, lambda: self._complete(there))
             self._gpu.join()
             self._slots.record()
             result = self.fusion.result()
@@ -135,20 +133,18 @@ class DeviceWay:
         self.engine.close()
         self._gpu.unpin()
 
-    def _bring(self, left_bgr: Array, stereo_depth_m: Array) -> None:
-        """Both to the device; first what is needed first, the other beside what that makes possible."""
-        if self._network.reads_picture:
-            self._gpu.bring(self._picture, left_bgr)
-            self._gpu.bring(self._stereo_m, stereo_depth_m)
-            return
-        self._gpu.bring(self._stereo_m, stereo_depth_m)
-        if self._slots.carries("left"):
-            with self._gpu.beside():
-                self._gpu.bring(self._picture, left_bgr)
+    def _bring_stereo(self, depth_m: Array) -> None:
+        with self._gpu.beside():
+            self._gpu.bring(self._stereo_m, depth_m)
+
+    def _look(self) -> None:
+        """Enqueues the network, and what needs only its map."""
+        self._network.enqueue()
+        self.fusion.launch_steady(self._network.map)
 
     def _complete(self, there: DeviceSlot) -> None:
         """Enqueues fusion and points, and brings what they make into the slot."""
-        self.fusion.launch_kernels(self._stereo_m, self._network.map, there.planes)
+        self.fusion.launch_after_steady(self._stereo_m, self._network.map, there.planes)
         if "xyz" in there.device:
             self.fusion.launch_points(there.device["depth"], there.device["xyz"], self._camera)
         if "mono" in there.device:

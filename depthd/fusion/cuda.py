@@ -119,8 +119,15 @@ class CudaFusion:
         self.launch_fit()
         self.launch_merge(stereo_depth_m, mono, out)
 
+    def launch_after_steady(self, stereo_depth_m: Array, mono: Array, out: FusedPlanes) -> None:
+        """The kernels after the first, which was launched on its own: stereo may come later than mono."""
+        k = self._kernels
+        k.cells((k.cell_blocks,), (program.CELL_THREADS,), self._picture(stereo_depth_m, mono))
+        self.launch_fit()
+        self.launch_merge(stereo_depth_m, mono, out)
+
     def launch_steady(self, mono: Array) -> None:
-        """The first kernel."""
+        """The first kernel, which sees only mono."""
         k, b = self._kernels, self._buffers
         blocks = -(-mono.size // program.STEADY_PX)
         arguments = (mono, self._steady_for(mono.shape), np.int32(mono.size), b.settings, b.state)

@@ -53,7 +53,7 @@ correction."""
 WIDE_PASSES = 4
 RIM_PRIOR = 0.3
 BLUR_SHARE = 0.4
-"""Of mono's range within a cell: so far stereo may be from it beyond the gate. At a depth edge a network is blurred, and
+"""Of mono's range within a cell: so far stereo may be from it beyond the gate. At a depth edge a network is blurred and
 says something between the two sides."""
 SOLIDITY_DOUBLINGS, WHOLENESS_DOUBLINGS = 4, 3
 """Solidity and wholeness count with the powers 2 ** SOLIDITY_DOUBLINGS and 2 ** WHOLENESS_DOUBLINGS: a surface that has

@@ -51,6 +51,9 @@ class QueuedGpu(QueuedMemory):
         assert device.shape == source.shape
         self.enqueue(lambda: np.copyto(device, source))
 
+    def fork(self) -> None:
+        """What was enqueued before is done by the time that anything beside is."""
+
     @contextmanager
     def beside(self) -> Iterator[None]:
         """Held back until `join`, as what runs beside may be late."""
@@ -104,11 +107,17 @@ class QueuedFusion:
         self._fusion = CpuFusion(parameters)
         self._done: FusionResult | None = None
         self._result: FusionResult | None = None
+        self._mono: Array | None = None
 
-    def launch_kernels(self, stereo_depth_m: Array, mono: Array, out: FusedPlanes) -> None:
+    def launch_steady(self, mono: Array) -> None:
+        self._gpu.enqueue(lambda: setattr(self, "_mono", np.array(mono)))
+
+    def launch_after_steady(self, stereo_depth_m: Array, mono: Array, out: FusedPlanes) -> None:
         def fuse() -> None:
+            assert self._mono is not None, "the first kernel has not run"
+            given, self._mono = self._mono, None
             made = FusedPlanes.empty(*stereo_depth_m.shape)
-            self._done = self._fusion.fuse(np.array(stereo_depth_m), np.array(mono), made)
+            self._done = self._fusion.fuse(np.array(stereo_depth_m), given, made)
             for name in ("depth_m", "source", "sigma"):
                 np.copyto(getattr(out, name), getattr(made, name))
 
