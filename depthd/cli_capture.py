@@ -66,7 +66,7 @@ def capture_command(
         raise UsageError(f"--resolution is {resolution!r}", "give HD2K, HD1200, HD1080, HD720, SVGA or VGA")
     needs_sdk = {"svo": input_svo_file, "stream": ip_address, "confidence_threshold": confidence_threshold}
     camera = configuration.load(config, [*(overrides or []), *_camera_keys(needs_sdk, resolution, raw)]).camera
-    if camera.kind == "zed":
+    if camera.kind in ("zed", "recording"):
         camera = camera.model_copy(update={"right": True})
     options = CaptureOptions(
         folder=outdir,

@@ -26,14 +26,19 @@ def dump(
     clean: Annotated[
         bool, typer.Option("--clean", help="Remove what dead writers left behind, and do nothing else.")
     ] = False,
+    killed: Annotated[
+        bool, typer.Option("--killed", help="With --clean: not what was kept on purpose at a clean stop.")
+    ] = False,
 ) -> None:
     """Attach to a running daemon and print every frame: id, age, latency, fit."""
     import depthd
     from depthd import dump as dumping
     from depthd.shm import inspect
 
+    if killed and not clean:
+        raise UsageError("--killed says what --clean removes", "give both")
     if clean:
-        removed = inspect.clean()
+        removed = inspect.clean(only_killed=killed)
         typer.echo("\n".join(f"removed {left_behind}" for left_behind in removed) or "nothing was left behind")
         return
     if stats and frames is None:

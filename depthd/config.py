@@ -54,6 +54,9 @@ class RecordingCameraConfig(Section):
         True,
         description="true: frames come at `fps`, late ones are dropped; false: as fast as they are taken",
     )
+    right: bool = Field(
+        False, description="Also read the right picture where there is depth, which only `depthd capture` needs"
+    )
 
 
 class ZedCameraConfig(Section):

@@ -82,8 +82,15 @@ class Pipeline:
         self._expected_index = None
 
     def change_mono(self, config: Config) -> None:
-        """Goes on with another network. Raises DepthdError where it cannot be opened; then the old one stays."""
-        self.way.change_engine(open_mono(config, self.camera.camera, self._gpu))
+        """Goes on with another network, and with the fusion for it. Raises DepthdError where it cannot be opened or
+        fused; then the old one stays.
+        """
+        engine = open_mono(config, self.camera.camera, self._gpu)
+        try:
+            self.way.change_engine(engine, config.fusion, self.camera.camera)
+        except DepthdError:
+            engine.close()
+            raise
 
     def change_matcher(self, config: MatcherConfig, weights_dir: Path | None = None) -> None:
         self.way.change_matcher(open_matcher(config, self.camera.camera, weights_dir))

@@ -47,8 +47,10 @@ class Way(Protocol):
     def fuse(self, frame: StereoFrame, depths: Depths, slot: Slot) -> FusionResult:
         """Writes everything that the slot carries, except its metadata."""
 
-    def change_engine(self, engine: MonoEngine) -> None:
-        """Goes on with another network, which is prepared; closes the old one."""
+    def change_engine(self, engine: MonoEngine, config: FusionConfig, camera: Camera) -> None:
+        """Goes on with another network, which is prepared, and without what was remembered, which is in the old one's
+        numbers; closes the old one. Raises DepthdError for what needs a restart; then the old one stays.
+        """
 
     def change_matcher(self, matcher: Matcher) -> None:
         """Goes on with another matcher."""
@@ -82,7 +84,8 @@ class HostWay:
         copy_beside(slot, left=frame.left_bgr, stereo_depth=depths.stereo_depth_m, mono=depths.mono)
         return result
 
-    def change_engine(self, engine: MonoEngine) -> None:
+    def change_engine(self, engine: MonoEngine, config: FusionConfig, camera: Camera) -> None:
+        self.fusion = fusions.create(config, camera, engine.card.output_kind)
         self.engine, old = engine, self.engine
         old.close()
 
@@ -121,8 +124,8 @@ class FallbackWay:
             way, here = self._fall_back(error), on_host(frame)
             return way.fuse(here, way.see(here), slot)
 
-    def change_engine(self, engine: MonoEngine) -> None:
-        self._way.change_engine(engine)
+    def change_engine(self, engine: MonoEngine, config: FusionConfig, camera: Camera) -> None:
+        self._way.change_engine(engine, config, camera)
 
     def change_matcher(self, matcher: Matcher) -> None:
         self._way.change_matcher(matcher)

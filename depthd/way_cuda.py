@@ -102,7 +102,8 @@ class DeviceWay:
             self._slots.finish(slot)
         return result
 
-    def change_engine(self, engine: MonoEngine) -> None:
+    def change_engine(self, engine: MonoEngine, config: FusionConfig, camera: Camera) -> None:
+        parameters = _parameters_of(config, camera, engine)
         with self._gpu.errors():
             network = _network_of(self._gpu, engine, self._picture)
             self.fusion.prepare(network.map.shape)
@@ -111,16 +112,16 @@ class DeviceWay:
             self._network = network
             self.engine, old = engine, self.engine
             old.close()
-            self.fusion.reset()  # what was remembered is in units of the old network
+            self.fusion.change(parameters)
+            self.fusion.reset()
 
     def change_matcher(self, matcher: Matcher) -> None:
         self.matcher = matcher
 
     def change_fusion(self, config: FusionConfig, camera: Camera) -> None:
-        if config.backend != "auto":
-            raise DepthdError("the fusion cannot leave the GPU while it runs", "restart depthd for fusion.backend")
+        parameters = _parameters_of(config, camera, self.engine)
         with self._gpu.errors():
-            self.fusion.change(parameters_of(config, camera, self.engine.card.output_kind))
+            self.fusion.change(parameters)
         if camera != self._camera:
             self._camera = camera
             self._graphs.clear()  # which know the calibration that points are made with
@@ -216,6 +217,12 @@ def _network_of(gpu: Gpu, engine: MonoEngine, picture: Array) -> _OnDevice | _On
         log.info("the network does not run on the GPU; its maps are copied there")
         return _OnHost(gpu, engine, picture)
     return _OnDevice(gpu, network, picture)
+
+
+def _parameters_of(config: FusionConfig, camera: Camera, engine: MonoEngine) -> Parameters:
+    if config.backend != "auto":
+        raise DepthdError("the fusion cannot leave the GPU while it runs", "restart depthd for fusion.backend")
+    return parameters_of(config, camera, engine.card.output_kind)
 
 
 def _can_be_captured(gpu: Gpu, enqueue: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from depthd.cameras.base import CameraSource
 from depthd.frame import Camera, StereoFrame
@@ -15,8 +16,11 @@ class Ahead:
     """A CameraSource around another, whose grabs run in a thread.
 
     A camera in real time goes on while the frame before is worked on. A waiting frame that is overtaken by a newer one
-    is dropped, which the gap in `index` tells. A camera without a pace of its own (a recording) waits instead; no frame
-    of it is lost. What `grab` returned stays whole until the next call.
+    is dropped, which the gap in `index` tells; so is one that nobody took for a whole period, since there was no room
+    for those that would have overtaken it. A camera without a pace of its own (a recording) waits instead; no frame of
+    it is lost. What `grab` returned stays whole until the next call.
+
+    For a way on a GPU, whose host is free meanwhile. On a CPU a grab beside takes its time from the frame in work.
     """
 
     def __init__(self, source: CameraSource) -> None:
@@ -30,12 +34,16 @@ class Ahead:
         self._grabs = 0
         self._waiting_number = self._taken_number = 0
         """Of the grab, from 1; 0 = none yet."""
+        self._waiting_since_s = 0.0
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="depthd-grab", daemon=True)
         self._thread.start()
 
     def grab(self) -> StereoFrame:
         with self._changed:
+            if self._is_overdue():
+                self._waiting, self._taken_number = None, self._waiting_number
+                self._changed.notify_all()
             self._changed.wait_for(lambda: self._waiting is not None or self._error is not None)
             if self._waiting is None:
                 assert self._error is not None
@@ -64,6 +72,7 @@ class Ahead:
                 return
             with self._changed:
                 self._waiting, self._waiting_number = frame, self._grabs
+                self._waiting_since_s = time.monotonic()
                 self._changed.notify_all()
 
     def _may_grab(self) -> bool:
@@ -72,6 +81,11 @@ class Ahead:
             self._changed.wait_for(lambda: self._closing or self._is_room())
             self._grabs += 1
             return not self._closing
+
+    def _is_overdue(self) -> bool:
+        if self._waiting is None or self._error is not None or self._is_room():
+            return False
+        return time.monotonic() - self._waiting_since_s > self.period_s > 0.0
 
     def _is_room(self) -> bool:
         if self.period_s == 0.0:

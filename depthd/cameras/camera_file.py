@@ -87,12 +87,12 @@ def load_pair(left: Path, right: Path, camera: Camera) -> tuple[NDArray[np.uint8
     sizes = [f"{picture.shape[1]}x{picture.shape[0]}" for picture in pictures]
     if sizes[0] != sizes[1]:
         raise UsageError(f"{left} is {sizes[0]}, but {right} is {sizes[1]}", "give two pictures of the same size")
-    if pictures[0].shape[:2] != (camera.height, camera.width):
-        raise UsageError(
-            f"{left} is {sizes[0]}, but the camera file is for {camera.width}x{camera.height}",
-            "give the camera file of these pictures",
-        )
-    return pictures
+    return _of_camera(left, pictures[0], camera), pictures[1]
+
+
+def load_left(path: Path, camera: Camera) -> NDArray[np.uint8]:
+    """The left picture alone, as `load_pair`. Raises UsageError."""
+    return _of_camera(path, load_picture(path), camera)
 
 
 def load_depth(path: Path, camera: Camera) -> NDArray[np.float32]:
@@ -113,12 +113,22 @@ def load_depth(path: Path, camera: Camera) -> NDArray[np.float32]:
     if not isinstance(depth, np.ndarray) or depth.dtype != np.float32 or depth.shape != wanted:
         found = f"{depth.dtype} {depth.shape}" if isinstance(depth, np.ndarray) else "an archive of several arrays"
         raise UsageError(f"the depth map {path} is {found}", f"give float32 {wanted} in metres")
-    if (depth[np.isfinite(depth)] <= 0).any():
+    if ((depth <= 0) & (depth != -np.inf)).any():
         raise UsageError(
             f"the depth map {path} has values of 0 or less",
             "mark missing depth with NaN (unmatched), -inf (too near) or inf (too far)",
         )
     return depth
+
+
+def _of_camera(path: Path, picture: NDArray[np.uint8], camera: Camera) -> NDArray[np.uint8]:
+    height, width = picture.shape[:2]
+    if (width, height) != (camera.width, camera.height):
+        raise UsageError(
+            f"{path} is {width}x{height}, but the camera file is for {camera.width}x{camera.height}",
+            "give the camera file of these pictures",
+        )
+    return picture
 
 
 def _number(path: Path, key: str, value: Any) -> float:

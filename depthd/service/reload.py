@@ -30,10 +30,10 @@ def reload_into(pipeline: Pipeline, old: Config, new: Config) -> Config:
     applied = old.model_copy(update={name: getattr(new, name) for name in live})
     if "mono" in live:
         pipeline.change_mono(applied)
+    elif "fusion" in live:
+        pipeline.change_fusion(applied.fusion)
     if "matcher" in live:
         pipeline.change_matcher(applied.matcher, applied.mono.weights_dir)
-    if "mono" in live or "fusion" in live:
-        pipeline.change_fusion(applied.fusion)
     _log_outcome(live, [name for name in changed if name not in LIVE])
     return applied
 

@@ -17,7 +17,7 @@ import numpy as np
 from depthd import _shm
 from depthd.frame import Source
 from depthd.shm.histogram import LatencyHistogram
-from depthd.shm.layout import DIRECTORY, HEADER, ErrorCode, LockHolder
+from depthd.shm.layout import DIRECTORY, HEADER, CameraState, ErrorCode, LockHolder
 from depthd.shm.reader import Frame
 
 
@@ -40,14 +40,15 @@ def list_objects() -> list[ObjectInfo]:
     return [info for info in found if info is not None]
 
 
-def clean(prefix: str = "") -> list[str]:
+def clean(prefix: str = "", only_killed: bool = False) -> list[str]:
     """Removes the objects that dead writers left under names that start with `prefix`, and says which.
 
-    Never a living writer's, never a file that is not depthd's.
+    Never a living writer's, never a file that is not depthd's. only_killed: not those either whose writer stopped in
+    good order and kept them (shared_memory.keep_after_exit).
 
     The writer's lock is taken first: whoever starts at the same moment finds either the object or none.
     """
-    return [path.name for path in sorted(Path(DIRECTORY).glob(f"{prefix}*")) if _remove_if_dead(path)]
+    return [path.name for path in sorted(Path(DIRECTORY).glob(f"{prefix}*")) if _remove_if_dead(path, only_killed)]
 
 
 def frame_as_dict(frame: Frame, seen_ns: int) -> dict[str, Any]:
@@ -164,6 +165,10 @@ def _open_regular(path: Path, flags: int) -> int | None:
     return None
 
 
+def _header_of(fd: int) -> Any:
+    return np.frombuffer(os.pread(fd, HEADER.itemsize, 0).ljust(HEADER.itemsize, b"\0"), HEADER, 1)[0]
+
+
 def _look_at(path: Path) -> ObjectInfo | None:
     fd = _open_regular(path, os.O_RDONLY)
     if fd is None:
@@ -172,7 +177,7 @@ def _look_at(path: Path) -> ObjectInfo | None:
         code = _shm.check_file(fd)
         if code == ErrorCode.NOT_DEPTHD:
             return None
-        header = np.frombuffer(os.pread(fd, HEADER.itemsize, 0).ljust(HEADER.itemsize, b"\0"), HEADER, 1)[0]
+        header = _header_of(fd)
         return ObjectInfo(
             name=path.name,
             alive=_shm.find_lock_holder(fd) == LockHolder.WRITER,
@@ -186,15 +191,16 @@ def _look_at(path: Path) -> ObjectInfo | None:
         os.close(fd)
 
 
-def _remove_if_dead(path: Path) -> bool:
+def _remove_if_dead(path: Path, only_killed: bool) -> bool:
     fd = _open_regular(path, os.O_RDWR)
     if fd is None:
         return False
     try:
         if _shm.check_file(fd) == ErrorCode.NOT_DEPTHD or not _shm.lock_writer(fd):
             return False
-        named = os.stat(path, follow_symlinks=False)
-        if named.st_ino != os.fstat(fd).st_ino:
+        if os.stat(path, follow_symlinks=False).st_ino != os.fstat(fd).st_ino:
+            return False
+        if only_killed and _header_of(fd)["camera_state"] == CameraState.STOPPED:
             return False
         os.unlink(path)
         _shm.retire_file(fd)  # readers that are still attached look for the name again

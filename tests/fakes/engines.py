@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from depthd.frame import Array, Camera, FusionResult, StageTimes, StereoFrame
-from depthd.mono.model import ModelCard, default_card
+from depthd.mono.model import ModelCard, OutputKind, default_card
 from depthd.shm.publisher import Publisher
 from depthd.way import Way
 
@@ -16,22 +16,23 @@ STEP = 2
 
 
 class PictureAsMono:
-    """MonoEngine: the mean of the channels, every STEP-th pixel."""
+    """MonoEngine: the mean of the channels, every `step`-th pixel, in the numbers of its kind."""
 
-    def __init__(self) -> None:
+    def __init__(self, step: int = STEP, kind: OutputKind = "relative_inverse") -> None:
         self.closed = False
         self.pictures = 0
+        self.step, self.kind = step, kind
 
     @property
     def card(self) -> ModelCard:
-        return default_card("picture.onnx")
+        return default_card("picture.onnx").model_copy(update={"output_kind": self.kind})
 
     def prepare(self, height: int, width: int) -> None:
         pass
 
     def infer(self, left_bgr: Array) -> Array:
         self.pictures += 1
-        return np.ascontiguousarray(mono_of(left_bgr))
+        return np.ascontiguousarray(mono_of(left_bgr, self.step, self.kind))
 
     def close(self) -> None:
         self.closed = True
@@ -40,11 +41,17 @@ class PictureAsMono:
 class PictureAsMonoOnStream(PictureAsMono):
     """The same on a GPU: DeviceNetwork with the arithmetic of NumPy or of CuPy, whose module is given."""
 
-    def __init__(self, gpu: Any, arithmetic: Any, size: tuple[int, int]) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        gpu: Any,
+        arithmetic: Any,
+        size: tuple[int, int],
+        step: int = STEP,
+        kind: OutputKind = "relative_inverse",
+    ) -> None:
+        super().__init__(step, kind)
         self._gpu, self._arithmetic = gpu, arithmetic
-        height, width = size
-        self.map = gpu.empty((-(-height // STEP), -(-width // STEP)), np.float32)
+        self.map = gpu.empty(map_size(size, step), np.float32)
 
     def on_stream(self) -> PictureAsMonoOnStream:
         return self
@@ -53,7 +60,7 @@ class PictureAsMonoOnStream(PictureAsMono):
         self.pictures += 1
 
         def work() -> None:
-            self._arithmetic.copyto(self.map, mono_of(left_bgr))
+            self._arithmetic.copyto(self.map, mono_of(left_bgr, self.step, self.kind))
 
         if hasattr(self._gpu, "enqueue"):
             self._gpu.enqueue(work)
@@ -61,10 +68,17 @@ class PictureAsMonoOnStream(PictureAsMono):
             work()
 
 
-def mono_of(left_bgr: Array) -> Array:
-    """float32: larger is nearer, as the pictures of `frames_for` are lit."""
-    small = left_bgr[::STEP, ::STEP].astype(np.float32)
-    return (small[..., 0] + small[..., 1] + small[..., 2]) * np.float32(1 / 765)
+def map_size(picture_size: tuple[int, int], step: int = STEP) -> tuple[int, int]:
+    """(height, width) of the map."""
+    height, width = picture_size
+    return -(-height // step), -(-width // step)
+
+
+def mono_of(left_bgr: Array, step: int = STEP, kind: OutputKind = "relative_inverse") -> Array:
+    """float32, as the pictures of `frame_for` are lit: the brighter the nearer."""
+    small = left_bgr[::step, ::step].astype(np.float32)
+    nearness = (small[..., 0] + small[..., 1] + small[..., 2]) * np.float32(1 / 765)
+    return nearness if kind == "relative_inverse" else 1 / (nearness + np.float32(0.01))
 
 
 def frame_for(rng: np.random.Generator, camera: Camera, index: int) -> StereoFrame:

@@ -171,6 +171,26 @@ def test_a_cut_scene_is_forgotten_as_the_specification_forgets_it(cupy: Any, rng
         assert_alike(planes, wanted)
 
 
+@pytest.mark.parametrize("on_device", [False, True], ids=["on the host", "on the device"])
+def test_the_mono_maps_size_changes_while_running(cupy: Any, rng: np.random.Generator, on_device: bool) -> None:
+    """Bigger, smaller and back: no map is mixed with one of another size, and no graph takes one for another."""
+    from depthd.fusion.cuda import CudaFusion
+
+    size = (641, 359)
+    p = parameters_for(*size)
+    cuda, reference = CudaFusion(p), ReferenceFusion(p)
+    stereo, mono = random_frame(rng, *size)
+    for step in (2, 2, 1, 1, 3, 3, 2, 1):
+        noisy = mono * rng.normal(1.0, 0.01, mono.shape)
+        seen = np.ascontiguousarray(noisy[::step, ::step], np.float32)
+        planes, wanted = poisoned(*size), poisoned(*size)
+        there = (cupy.asarray(stereo), cupy.asarray(seen)) if on_device else (stereo, seen)
+        result, expected = cuda.fuse(*there, planes), reference.fuse(stereo, seen, wanted)
+        assert result.fit.status is expected.fit.status is FitStatus.FITTED
+        assert result.fit.sample_count == expected.fit.sample_count
+        assert_alike(planes, wanted)
+
+
 def test_thresholds_change_without_another_program(cupy: Any, rng: np.random.Generator) -> None:
     from depthd.fusion.cuda import CudaFusion
 

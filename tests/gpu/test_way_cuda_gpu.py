@@ -13,27 +13,30 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes.engines import STEP, PictureAsMono, frame_for, publish
+from fakes.engines import STEP, PictureAsMono, frame_for, map_size, publish
 
 import depthd
 from depthd import _shm
 from depthd import fusion as fusions
 from depthd.config import FusionConfig, SharedMemoryConfig
 from depthd.errors import DepthdError
-from depthd.frame import Array, Camera
+from depthd.frame import Array, Camera, FitStatus
+from depthd.mono.model import OutputKind
 from depthd.shm.publisher import Publisher
 from depthd.way import HostWay
 
 pytestmark = pytest.mark.gpu
 CAMERA = Camera(641, 359, 500.0, 500.0, 319.5, 178.5, 0.12)
-MAP = (-(-CAMERA.height // STEP), -(-CAMERA.width // STEP))
+MAP = map_size((CAMERA.height, CAMERA.width))
 PLANES = ("depth", "source", "sigma", "left", "stereo_depth", "mono", "xyz")
 MONO_OF = r"""
-extern "C" __global__ void mono_of(const unsigned char *bgr, float *map, int width, int map_height, int map_width) {
+extern "C" __global__ void mono_of(const unsigned char *bgr, float *map, int width, int map_height, int map_width,
+                                   int step, int is_depth) {
     const int i = blockIdx.x * blockDim.x + threadIdx.x, y = i / map_width, x = i % map_width;
     if (y >= map_height) return;
-    const unsigned char *p = bgr + 3 * ((size_t)2 * y * width + 2 * x);
-    map[i] = __fmul_rn((float)((int)p[0] + p[1] + p[2]), (float)(1.0 / 765));
+    const unsigned char *p = bgr + 3 * ((size_t)step * y * width + step * x);
+    const float nearness = __fmul_rn((float)((int)p[0] + p[1] + p[2]), (float)(1.0 / 765));
+    map[i] = is_depth ? __fdiv_rn(1.0f, __fadd_rn(nearness, 0.01f)) : nearness;
 }
 """
 
@@ -41,17 +44,19 @@ extern "C" __global__ void mono_of(const unsigned char *bgr, float *map, int wid
 class PictureAsMonoOnGpu(PictureAsMono):
     """The stand-in network as a kernel."""
 
-    def __init__(self, cupy: Any, gpu: Any) -> None:
-        super().__init__()
+    def __init__(self, cupy: Any, gpu: Any, step: int = STEP, kind: OutputKind = "relative_inverse") -> None:
+        super().__init__(step, kind)
         self._kernel = cupy.RawKernel(MONO_OF, "mono_of")
-        self.map = gpu.empty(MAP, np.float32)
+        self.map = gpu.empty(map_size((CAMERA.height, CAMERA.width), step), np.float32)
 
     def on_stream(self) -> PictureAsMonoOnGpu:
         return self
 
     def enqueue(self, left_bgr: Array) -> None:
-        sizes = (np.int32(CAMERA.width), np.int32(MAP[0]), np.int32(MAP[1]))
-        self._kernel((-(-MAP[0] * MAP[1] // 128),), (128,), (left_bgr, self.map, *sizes))
+        height, width = self.map.shape
+        numbers = (CAMERA.width, height, width, self.step, self.kind != "relative_inverse")
+        arguments = (left_bgr, self.map, *(np.int32(number) for number in numbers))
+        self._kernel((-(-height * width // 128),), (128,), arguments)
 
 
 class NoMatcher:
@@ -202,3 +207,29 @@ def test_other_thresholds_need_no_other_graph(cupy: Any, gpu: Any, publisher: Pu
     before = publish(way, publisher, frame_for(rng, CAMERA, 6))[0].pixels_per_source
     assert before[4] > 0, "a narrow gate overrules more"
     assert way._graphs._captured == graphs
+
+
+@pytest.mark.parametrize("on_stream", [True, False], ids=["networks on the device", "networks on the CPU"])
+def test_the_mono_maps_size_and_kind_change_while_running(cupy: Any, gpu: Any, on_stream: bool) -> None:
+    """There and back again: each network goes on as if nothing had been before, as on the CPU."""
+    name = f"depthd-test-{os.getpid()}-{time.monotonic_ns()}"
+    rng, index = np.random.default_rng(5), 0
+    networks: list[tuple[int, OutputKind]] = [(5, "relative_inverse"), (1, "metric_depth"), (STEP, "relative_inverse")]
+    with Publisher(SharedMemoryConfig(slots=3, planes=()), name, CAMERA, "test") as publisher:
+        way = device_way(cupy, gpu, publisher, on_stream)
+        cpu = HostWay(NoMatcher(), PictureAsMono(), fusions.create(FusionConfig(), CAMERA, "relative_inverse"))
+        for step, kind in [(STEP, "relative_inverse"), *networks]:
+            if index:
+                on_gpu = PictureAsMonoOnGpu(cupy, gpu, step, kind) if on_stream else PictureAsMono(step, kind)
+                way.change_engine(on_gpu, FusionConfig(), CAMERA)
+                cpu.change_engine(PictureAsMono(step, kind), FusionConfig(), CAMERA)
+            # More than there are slots, so that captured graphs are replayed.
+            for _ in range(5):
+                frame, index = frame_for(rng, CAMERA, index), index + 1
+                expected_result, expected = publish(cpu, publisher, frame)
+                result, found = publish(way, publisher, frame)
+                assert result.fit.status is expected_result.fit.status is FitStatus.FITTED
+                np.testing.assert_allclose(result.fit.scale, expected_result.fit.scale, rtol=1e-4)
+                np.testing.assert_allclose(found["depth"], expected["depth"], rtol=3e-5)
+                assert (found["source"] != expected["source"]).mean() <= 1e-4
+        way.close()

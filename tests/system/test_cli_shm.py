@@ -63,11 +63,18 @@ def test_statistics_without_an_end_are_refused(depthd_command):
     assert "--frames" in done.stderr
 
 
+def test_what_cleaning_removes_is_said_only_together_with_cleaning(depthd_command):
+    done = depthd_command("dump", "--killed")
+    assert done.returncode == 2
+    assert "--clean" in done.stderr
+
+
 def test_cleaning_never_removes_what_a_living_daemon_uses(running_daemon, depthd_command):
-    done = depthd_command("dump", "--clean")
-    assert done.returncode == 0, done.stderr
-    assert running_daemon not in done.stdout
-    assert Path("/dev/shm", running_daemon).exists()
+    for which in ((), ("--killed",)):
+        done = depthd_command("dump", "--clean", *which)
+        assert done.returncode == 0, done.stderr
+        assert running_daemon not in done.stdout
+        assert Path("/dev/shm", running_daemon).exists()
 
 
 def test_a_recording_is_played_back_as_a_camera(running_daemon, depthd_command, tmp_path):

@@ -101,6 +101,36 @@ def test_a_picture_that_is_worked_on_is_never_written_over():
         assert (frame.left_bgr == frame.index).all()
 
 
+def test_a_picture_that_waited_for_a_whole_period_gives_way_to_what_the_camera_has_now():
+    camera = SteppedCamera(period_s=0.001)
+    with ahead_of(camera) as ahead:
+        camera.take()
+        assert ahead.grab().index == 0
+        camera.take(2)  # and there is no room for more
+        until(lambda: ahead._waiting is not None and ahead._waiting.index == 2)
+        threading.Event().wait(0.02)
+        camera.allowed.release()
+        frame = ahead.grab()
+        assert frame.index == 3
+        assert (frame.left_bgr == 3).all()
+
+
+def test_a_picture_that_waited_is_taken_where_no_newer_one_will_come():
+    camera = SteppedCamera(period_s=0.001, last=2, error=CameraLost("the cable is out", "plug it in"))
+    with ahead_of(camera) as ahead:
+        camera.take()
+        assert ahead.grab().index == 0
+        camera.take()
+        assert ahead.grab().index == 1
+        camera.take()
+        camera.allowed.release()
+        until(lambda: ahead._error is not None)
+        threading.Event().wait(0.02)
+        assert ahead.grab().index == 2
+        with pytest.raises(CameraLost, match="cable"):
+            ahead.grab()
+
+
 def test_no_picture_of_a_recording_is_left_out():
     camera = SteppedCamera(period_s=0.0, last=9)
     for _ in range(20):

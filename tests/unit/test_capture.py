@@ -31,7 +31,7 @@ def virtual(**changes: object) -> VirtualCameraConfig:
 
 
 def played(path: Path) -> list:
-    camera = open_camera(RecordingCameraConfig(path=path, real_time=False, loop=False))
+    camera = open_camera(RecordingCameraConfig(path=path, real_time=False, loop=False, right=True))
     frames = []
     try:
         while True:
@@ -55,6 +55,17 @@ def test_what_is_saved_plays_again_bit_for_bit(tmp_path):
         np.testing.assert_array_equal(frame.depth_m, original.depth_m)
     again.close()
     assert load_camera(tmp_path / "run" / "camera.json") == source.camera
+
+
+def test_a_recording_that_is_captured_again_keeps_both_pictures(tmp_path):
+    source = open_camera(virtual())
+    capture(source, CaptureOptions(tmp_path / "first", save=True, count=2))
+    source.close()
+    keys = ("kind=recording", f"path={tmp_path / 'first'}", "real_time=false", "loop=false")
+    overrides = [word for key in keys for word in ("--set", f"camera.{key}")]
+    assert run("--save", "-o", str(tmp_path / "second"), *overrides).exit_code == 0
+    for first, second in zip(played(tmp_path / "first"), played(tmp_path / "second"), strict=True):
+        np.testing.assert_array_equal(first.right_bgr, second.right_bgr)
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):

@@ -60,7 +60,7 @@ def recording(folder: Path, **changes: object) -> RecordingCameraConfig:
 def test_both_layouts_play_in_the_order_of_their_numbers(tmp_path, layout):
     write_camera(tmp_path)
     layout(tmp_path, 12)
-    camera = open_camera(recording(tmp_path))
+    camera = open_camera(recording(tmp_path, right=True))
     assert camera.camera == Camera(20, 12, 30.0, 30.0, 9.5, 5.5, 0.12)
     for k in range(12):
         frame = camera.grab().check()
@@ -114,6 +114,26 @@ def test_depth_may_come_compressed(tmp_path):
     (tmp_path / "depth_1.npy").unlink()
     np.savez_compressed(tmp_path / "depth_1.npz", depth=np.full(SIZE, 3.5, np.float32))
     assert (open_camera(recording(tmp_path)).grab().depth_m == 3.5).all()
+
+
+def test_the_right_picture_is_read_only_where_somebody_needs_it(tmp_path):
+    write_camera(tmp_path)
+    beside(tmp_path, 2)
+    (tmp_path / "depth_2.npy").unlink()
+    (tmp_path / "right_1.png").write_text("not a picture")
+    camera = open_camera(recording(tmp_path))
+    with_depth, to_be_matched = camera.grab().check(), camera.grab().check()
+    assert with_depth.right_bgr is None
+    assert (to_be_matched.right_bgr == 15).all()
+    with pytest.raises(UsageError, match=r"right_1\.png is not a picture"):
+        open_camera(recording(tmp_path, right=True)).grab()
+
+
+def test_a_left_picture_that_is_read_alone_is_of_the_cameras_size_too(tmp_path):
+    write_camera(tmp_path, width=10, height=6)
+    beside(tmp_path, 1)
+    with pytest.raises(UsageError, match=r"left_1\.png is 20x12, but the camera file is for 10x6"):
+        open_camera(recording(tmp_path)).grab()
 
 
 def test_a_single_pair_loops_for_ever(tmp_path):
@@ -246,6 +266,19 @@ def test_bad_depth_maps_are_named(tmp_path):
     }.items():
         with pytest.raises(UsageError, match=words):
             load_depth(tmp_path / name, camera)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, -0.0])
+def test_depth_that_is_not_above_zero_is_an_error_and_every_kind_of_hole_is_none(tmp_path, value):
+    camera = load_camera(write_camera(tmp_path))
+    depth_m = np.ones(SIZE, np.float32)
+    depth_m[0, :3] = np.nan, -np.inf, np.inf
+    np.save(tmp_path / "depth.npy", depth_m)
+    np.testing.assert_array_equal(load_depth(tmp_path / "depth.npy", camera), depth_m)
+    depth_m[1, 1] = value
+    np.save(tmp_path / "depth.npy", depth_m)
+    with pytest.raises(UsageError, match="values of 0 or less"):
+        load_depth(tmp_path / "depth.npy", camera)
 
 
 def test_a_folder_that_is_no_recording_says_what_it_lacks(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -48,6 +49,22 @@ def test_cleaning_removes_dead_objects_and_nothing_else(name: str) -> None:
         with depthd.open(f"{name}.alive") as reader:
             publish(alive, 0)
             assert reader.wait(timeout=5.0).id == 1
+
+
+def test_what_was_kept_on_purpose_is_told_from_what_a_killed_writer_left(name: str) -> None:
+    start(f"{name}.kept", keep=True).close()
+    child = os.fork()
+    if child == 0:
+        writer = start(f"{name}.killed", keep=True)
+        publish(writer, 0)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    with start(f"{name}.alive"), depthd.open(f"{name}.killed") as reader:
+        assert inspect.clean(name, only_killed=True) == [f"{name}.killed"]
+        with pytest.raises(NotRunning):
+            reader.wait(timeout=0.01)
+        assert Path("/dev/shm", f"{name}.alive").exists()
+    assert inspect.clean(name) == [f"{name}.kept"]
 
 
 def test_a_reader_of_a_cleaned_object_finds_the_next_writer(name: str) -> None:

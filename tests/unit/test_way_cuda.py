@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from fakes.engines import PictureAsMono, PictureAsMonoOnStream, frame_for, publish
+from fakes.engines import STEP, PictureAsMono, PictureAsMonoOnStream, frame_for, publish
 from fakes.queued_gpu import OnQueue, QueuedFusion, QueuedGpu
 
 import depthd
@@ -18,8 +18,9 @@ from depthd import _shm
 from depthd import fusion as fusions
 from depthd.config import FusionConfig, SharedMemoryConfig
 from depthd.errors import DepthdError
-from depthd.frame import Array, Camera, StereoFrame
+from depthd.frame import Array, Camera, FitStatus, StereoFrame
 from depthd.gpu import host_reach
+from depthd.mono.model import OutputKind
 from depthd.shm.cuda_view import CudaReader
 from depthd.shm.layout import PlaneView
 from depthd.shm.publisher import Publisher
@@ -201,9 +202,46 @@ def test_another_network_is_captured_anew_and_the_old_one_closed(publisher: Publ
     for frame in given[:4]:
         publish(way, publisher, frame)
     old = way.engine
-    way.change_engine(PictureAsMono())
+    way.change_engine(PictureAsMono(), FusionConfig(), CAMERA)
     assert old.closed
     assert_same_as_on_the_cpu(way, publisher, given[4:])
+
+
+@pytest.mark.parametrize("place", ["CPU", "GPU"])
+@pytest.mark.parametrize(
+    ("step", "kind"), [(5, "relative_inverse"), (STEP, "metric_depth"), (3, "relative_depth")], ids=str
+)
+def test_another_network_goes_on_as_if_it_had_been_there_from_the_start(
+    place: str, step: int, kind: OutputKind
+) -> None:
+    """Nothing of what was remembered is in its numbers, which may also mean something else."""
+    name = f"depthd-test-{os.getpid()}-{time.monotonic_ns()}"
+    given = frames(9)
+    with Publisher(SharedMemoryConfig(slots=3, planes=()), name, CAMERA, "test") as publisher:
+        gpu = QueuedGpu()
+        way: Way = host_way() if place == "CPU" else device_way(gpu, publisher)
+        for frame in given[:5]:
+            assert publish(way, publisher, frame)[0].fit.status is FitStatus.FITTED
+        on_gpu = PictureAsMonoOnStream(gpu, np, (CAMERA.height, CAMERA.width), step, kind)
+        way.change_engine(PictureAsMono(step, kind) if place == "CPU" else on_gpu, FusionConfig(), CAMERA)
+        fresh = HostWay(OwnMatcher(), PictureAsMono(step, kind), fusions.create(FusionConfig(), CAMERA, kind))
+        for frame in given[5:]:
+            result, found = publish(way, publisher, frame)
+            expected_result, expected = publish(fresh, publisher, frame)
+            assert result.fit.status is FitStatus.FITTED
+            assert result == expected_result
+            np.testing.assert_array_equal(found["depth"], expected["depth"])
+
+
+def test_a_fusion_that_would_leave_the_gpu_leaves_the_old_network_at_work(publisher: Publisher) -> None:
+    way, reference, given = device_way(QueuedGpu(), publisher), host_way(), frames(4)
+    assert publish(way, publisher, given[0])[0] == publish(reference, publisher, given[0])[0]
+    old = way.engine
+    with pytest.raises(DepthdError, match="restart"):
+        way.change_engine(PictureAsMono(kind="metric_depth"), FusionConfig(backend="cpu"), CAMERA)
+    assert not old.closed
+    for frame in given[1:]:
+        assert publish(way, publisher, frame)[0] == publish(reference, publisher, frame)[0]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from system.guest.soak import Soak, histogram, percentiles, resident_mib
 
 import depthd
 from depthd.errors import DepthdError
+from depthd.shm.errors import NotRunning
 from depthd.shm.layout import CameraState
 
 Service = Any
@@ -215,10 +216,63 @@ def test_stop_under_load_tells_readers_and_removes_the_object(service: Service, 
     assert service.show("Result") == "success"
 
 
+def until_tidy() -> None:
+    """What follows the last stop is over."""
+    end = time.monotonic() + 60
+    while state_of("depthd-tidy") in ("active", "deactivating"):
+        assert time.monotonic() < end, state_of("depthd-tidy")
+        time.sleep(0.02)
+
+
+def read_on(reader: depthd.Reader) -> None:
+    """Reads whatever is left until that ends in an error."""
+    while True:
+        reader.wait(timeout=0.05)
+
+
+def state_of(unit: str) -> str:
+    return subprocess.run(
+        ["systemctl", "show", unit, "-P", "ActiveState"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+
+
+def test_stopped_at_once_after_a_kill_nothing_is_left_and_readers_know(service: Service, note: Note):
+    service.drop_in("[Unit]\nStartLimitIntervalSec=0\n")
+    stages = {}
+    for delay_s in (0.0, 0.005, 0.02, 0.05, 0.2, 0.5, 1.5):
+        assert service.start(), service.journal()
+        with service.attach() as reader:
+            service.fresh_frame(reader)
+            os.kill(service.pid, signal.SIGKILL)
+            time.sleep(delay_s)
+            stages[delay_s] = service.show("SubState")
+            service.stop()
+            assert service.show("ActiveState") in ("inactive", "failed")
+            until_tidy()
+            assert objects() == [], f"stopped {delay_s} s after the kill"
+            with pytest.raises(NotRunning):
+                read_on(reader)
+    note(f"the unit, by the seconds between kill and stop: {stages}")
+
+
+def test_where_a_successor_comes_the_object_stays(service: Service):
+    service.start()
+    with service.attach() as reader:
+        writer, inode = service.fresh_frame(reader).writer_id, service.shared_memory.stat().st_ino
+        os.kill(service.pid, signal.SIGKILL)
+        service.fresh_frame(reader, not_from=writer)
+        assert service.shared_memory.stat().st_ino == inode
+        assert state_of("depthd-tidy") == "active"
+        service.systemctl("restart", "depthd")
+        service.fresh_frame(reader)
+        assert state_of("depthd-tidy") == "active"
+
+
 def test_an_object_that_is_to_stay_stays(service: Service):
     service.configure("shared_memory: {keep_after_exit: true}\n")
     service.start()
     service.stop()
+    until_tidy()
     assert objects() == ["depthd"]
     service.configure("")
     assert service.start()

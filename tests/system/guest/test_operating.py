@@ -16,7 +16,7 @@ import depthd
 
 Service = Any
 
-UNITS = ("depthd.service", "depthd@1001.service", "depthd-view.service")
+UNITS = ("depthd.service", "depthd@1001.service", "depthd-tidy.service", "depthd-view.service")
 PROGRAM = "/opt/depthd/bin/depthd"
 SMALL = "camera: {{kind: virtual, seed: {seed}, fps: 5}}\nmono: {{short_side_px: 96}}\n"
 
