@@ -94,7 +94,8 @@ class DeviceWay:
                     self._gpu.bring(self._picture, frame.left_bgr)
                 self._pass_on(there)
             if not self._network.captured:
-                self._look()
+                with self._gpu.queue:
+                    self._look()
             self._graphs.run(slot.index, lambda: self._complete(there))
             self._gpu.join()
             self._slots.record()
