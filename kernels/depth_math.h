@@ -50,6 +50,7 @@ enum {
 #define DEPTHD_ERROR_MAXIMUM 0.5
 #define DEPTHD_MEDIAN_OF_KEPT (0.6745 * 0.95)
 #define DEPTHD_RANGE_END 0.98
+#define DEPTHD_END_FADE 0.02
 #define DEPTHD_MINIMUM_FILL 0.25
 #define DEPTHD_NODE_PRIOR 0.2
 #define DEPTHD_COLUMN_PRIOR 0.3
@@ -176,7 +177,8 @@ DEPTHD_FUNCTION DepthdCellError depthd_cell_error(
     const DepthdReal unit = depthd_unit(line_value, scene), predicted = line_value + correction * unit;
     const DepthdReal precision = DEPTHD_QUOTIENT(DEPTHD_REAL(1), depthd_variance(predicted, noise, scene));
     const DepthdReal inside = depthd_inside(rho - predicted, precision, DEPTHD_TUKEY_ALIGNMENT);
-    const DepthdReal plausible = predicted < scene.end ? calm : 0;
+    const DepthdReal fading = DEPTHD_QUOTIENT(scene.end - predicted, DEPTHD_REAL(DEPTHD_END_FADE) * scene.end);
+    const DepthdReal plausible = fading > 0 ? calm * (fading < 1 ? fading : 1) : 0;
     DepthdCellError cell;
     cell.trust = inside > 0 ? plausible * inside * inside : 0;
     cell.error = DEPTHD_QUOTIENT(rho - line_value, unit);

@@ -45,6 +45,9 @@ not vanish with distance."""
 RANGE_END = 0.98
 """Values within 2 % of the largest inverse depth measured may be the end of the sensor's range, not a
 distance."""
+END_FADE = 0.02
+"""Trust in a cell fades over so much of that largest inverse depth before the prediction reaches it: it would begin and
+end abruptly otherwise."""
 MINIMUM_FILL = 0.25
 """Share of a cell's pixels that stereo must have measured."""
 NODE_PRIOR, COLUMN_PRIOR, WIDE_PRIOR = 0.2, 0.3, 0.02
@@ -559,10 +562,11 @@ def _local_errors(
     base = line.at(cells.x)
     predicted = base + correction * scene.unit(base, p)
     u = (cells.rho - predicted) / _sigma(predicted, noise, scene, p)
-    trusted = (calm > 0) & (predicted < scene.end)
-    weight = np.where(trusted, calm * tukey(u / TUKEY_ALIGNMENT), 0.0)
+    plausible = calm * np.clip((scene.end - predicted) / (END_FADE * max(scene.end, 1e-12)), 0.0, 1.0)
+    trusted = plausible > 0
+    weight = np.where(trusted, plausible * tukey(u / TUKEY_ALIGNMENT), 0.0)
     left = (cells.rho - predicted) / scene.unit(predicted, p)
-    noise = relative_noise(left[trusted], (calm * (weight > 0))[trusted], noise)
+    noise = relative_noise(left[trusted], (plausible * (weight > 0))[trusted], noise)
     return np.where(trusted, (cells.rho - base) / scene.unit(base, p), 0.0), weight, noise
 
 
