@@ -71,13 +71,14 @@ class DeviceWay:
 
     def see(self, frame: StereoFrame) -> Depths:
         with self._gpu.errors():
-            self._gpu.after_current()
+            if self._gpu.is_here(frame.left_bgr):
+                self._gpu.after_current()
             self._network.begin(frame)
             if self._network.reads_picture:
                 self._gpu.bring(self._picture, frame.left_bgr)
-            self._gpu.fork()
             if frame.depth_m is not None:
                 self._bring_stereo(frame.depth_m)
+            self._gpu.fork()
             if self._network.captured:
                 self._graphs.run("network", self._look)
             depth_m, matched_ns = stereo_depth(frame, self.matcher)
@@ -136,6 +137,10 @@ class DeviceWay:
         self._gpu.unpin()
 
     def _bring_stereo(self, depth_m: Array) -> None:
+        """From the host, over the bus, beside the network; nothing of the frame before is under way any more."""
+        if self._gpu.is_here(depth_m):
+            self._gpu.bring(self._stereo_m, depth_m)
+            return
         with self._gpu.beside():
             self._gpu.bring(self._stereo_m, depth_m)
 
