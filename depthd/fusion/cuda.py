@@ -99,18 +99,18 @@ class CudaFusion:
     def result(self) -> FusionResult:
         """Waits for what was enqueued, and says how it went."""
         self.stream.synchronize()
-        record = self._buffers.result_on_host[0]
+        line, status, sample_count, age_frames, pixels = program.unpack_result(self._buffers.result_on_host)
         fit = Fit(
-            scale=float(record["scale"]),
-            shift=float(record["shift"]),
-            residual=float(record["noise"]),
-            inlier_share=float(record["inlier_share"]),
-            pearson_r=float(record["pearson_r"]),
-            sample_count=int(record["sample_count"]),
-            age_frames=int(record["age_frames"]),
-            status=FitStatus(int(record["status"])),
+            scale=line["scale"],
+            shift=line["shift"],
+            residual=line["noise"],
+            inlier_share=line["inlier_share"],
+            pearson_r=line["pearson_r"],
+            sample_count=sample_count,
+            age_frames=age_frames,
+            status=FitStatus(status),
         )
-        return FusionResult(fit, tuple(int(count) for count in record["pixels_per_source"]))
+        return FusionResult(fit, pixels)
 
     def launch_kernels(self, stereo_depth_m: Array, mono: Array, out: FusedPlanes) -> None:
         """The kernels alone, on the current stream, for arrays on the device; may be captured into a graph."""

@@ -85,3 +85,17 @@ def test_settings_are_the_parameters():
     p = parameters_for(640, 360)
     record = program.settings(p)
     assert all(record[name] == getattr(p, name) for name in program.SETTINGS_FIELDS)
+
+
+def test_a_result_is_read_as_its_record_says():
+    random = np.random.default_rng(3)
+    record = np.zeros(1, program.RESULT)
+    for name in program.LINE_FIELDS:
+        record[name] = random.normal()
+    for name in ("status", "sample_count", "age_frames"):
+        record[name] = random.integers(1000)
+    record["pixels_per_source"] = random.integers(2**32, size=6)
+    line, status, sample_count, age_frames, pixels = program.unpack_result(record)
+    assert line == {name: record[name][0] for name in program.LINE_FIELDS}
+    assert (status, sample_count, age_frames) == tuple(record[["status", "sample_count", "age_frames"]][0])
+    assert pixels == tuple(record["pixels_per_source"][0])
