@@ -32,7 +32,7 @@ ALIGNMENT_ROUNDS = 3
 CUT_SHARE = 0.5
 """When less of what is remembered agrees with a frame, the scene was cut."""
 TUKEY_FIT = 3.0
-TUKEY_ALIGNMENT = 3.0
+TUKEY_ALIGNMENT = 3.5
 BALANCE_BINS = 16
 BALANCE_FLOOR = 0.01
 MEMORY_BINS = 32
