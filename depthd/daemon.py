@@ -138,7 +138,7 @@ class Daemon:
         if now != before:
             # A ZED refines its calibration at every opening, and another camera may be plugged in.
             log.warning("calibration changed: %s", "; ".join(changes(before, now)))
-            pipeline.change_matcher(self.config.matcher, self.config.mono.weights_dir)
+            pipeline.prepare_matcher(self.config.matcher, self.config.mono.weights_dir)()
             pipeline.change_fusion(self.config.fusion)
         pipeline.publisher.count(reconnects=1)
         pipeline.publisher.set_state(CameraState.RUNNING)

@@ -92,8 +92,10 @@ class Pipeline:
             engine.close()
             raise
 
-    def change_matcher(self, config: MatcherConfig, weights_dir: Path | None = None) -> None:
-        self.way.change_matcher(open_matcher(config, self.camera.camera, weights_dir))
+    def prepare_matcher(self, config: MatcherConfig, weights_dir: Path | None = None) -> Callable[[], None]:
+        """Opens another matcher; what is returned goes on with it. Raises DepthdError."""
+        matcher = open_matcher(config, self.camera.camera, weights_dir)
+        return lambda: self.way.change_matcher(matcher)
 
     def change_fusion(self, config: FusionConfig) -> None:
         self.way.change_fusion(config, self.camera.camera)

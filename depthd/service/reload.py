@@ -28,12 +28,13 @@ def reload_into(pipeline: Pipeline, old: Config, new: Config) -> Config:
     if "mono" in live and "mono" in old.shared_memory.planes:
         raise DepthdError("mono has changed and its plane is published", "restart depthd: readers hold its size")
     applied = old.model_copy(update={name: getattr(new, name) for name in live})
+    take_matcher = pipeline.prepare_matcher(applied.matcher, applied.mono.weights_dir) if "matcher" in live else None
     if "mono" in live:
         pipeline.change_mono(applied)
     elif "fusion" in live:
         pipeline.change_fusion(applied.fusion)
-    if "matcher" in live:
-        pipeline.change_matcher(applied.matcher, applied.mono.weights_dir)
+    if take_matcher is not None:
+        take_matcher()
     _log_outcome(live, [name for name in changed if name not in LIVE])
     return applied
 

@@ -17,6 +17,7 @@ from depthd.errors import DepthdError
 from depthd.frame import Camera, FitStatus, Source, StereoFrame
 from depthd.phases import Phase
 from depthd.pipeline import Pipeline, build_pipeline
+from depthd.service.reload import reload_into
 
 
 class NobodyLooks:
@@ -63,6 +64,21 @@ def test_stereo_pixels_are_those_of_the_camera_bit_for_bit(pipeline: Pipeline, s
             np.testing.assert_array_equal(
                 frame.depth[stereo].view(np.uint32), frame.stereo_depth[stereo].view(np.uint32)
             )
+
+
+def test_a_reload_of_which_one_part_fails_changes_no_other(pipeline: Pipeline, shared_memory_name: str):
+    old = config_of(shared_memory_name, "sensor")
+    new = old.model_copy(
+        update={
+            "mono": old.mono.model_copy(update={"short_side_px": 192}),
+            "matcher": old.matcher.model_copy(update={"model": "there-is-no-such.onnx"}),
+        }
+    )
+    engine, matcher, fusion = pipeline.way.engine, pipeline.way.matcher, pipeline.way.fusion
+    with pytest.raises(DepthdError, match=r"there-is-no-such\.onnx"):
+        reload_into(pipeline, old, new)
+    assert (pipeline.way.engine, pipeline.way.matcher, pipeline.way.fusion) == (engine, matcher, fusion)
+    pipeline.step()
 
 
 def test_holes_of_stereo_are_filled(pipeline: Pipeline, shared_memory_name: str):
