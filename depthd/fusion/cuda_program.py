@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -44,15 +43,14 @@ RESULT = np.dtype(
     + [(name, "i4") for name in ("status", "sample_count", "age_frames", "unused")]
     + [("pixels_per_source", "u4", (6,)), ("padding", "u4", (2,))]
 )
-_RESULT = struct.Struct(f"{len(LINE_FIELDS)}d4i6I2I")
 
 
 def unpack_result(record: Array) -> tuple[dict[str, float], int, int, int, tuple[int, ...]]:
-    """A record RESULT: the line's numbers by name, status, sample_count, age_frames, pixels_per_source. Four times as
-    fast as field by field, on the way of every frame."""
-    values = _RESULT.unpack_from(record)
-    status, sample_count, age_frames, _, *pixels = values[len(LINE_FIELDS) :]
-    return dict(zip(LINE_FIELDS, values, strict=False)), status, sample_count, age_frames, tuple(pixels[:6])
+    """One record RESULT: the line's numbers by name, status, sample_count, age_frames, pixels_per_source. All at once,
+    which is several times as fast as field by field, on the way of every frame."""
+    values = record.item()
+    status, sample_count, age_frames, _, pixels, _ = values[len(LINE_FIELDS) :]
+    return dict(zip(LINE_FIELDS, values, strict=False)), status, sample_count, age_frames, tuple(pixels.tolist())
 
 
 def source(folder: Path = KERNELS_DIR) -> str:
